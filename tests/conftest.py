@@ -170,6 +170,29 @@ def sqlite(migrated, tmp_path):
     return f"sqlite:///{tmp_path}/store.db"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once():
+    """What one store compiled serves the stores of all later tests: each would compile the same statements anew, a quarter of its time."""
+    from sqlalchemy.util import LRUCache
+
+    with pytest.MonkeyPatch.context() as patched:
+        kept, plain = {}, database.create_engine
+
+        def create_engine(*arguments, **options):
+            engine = plain(*arguments, **options)
+            kind = type(engine.dialect)
+            if kind not in kept:
+                kept[kind] = LRUCache(5000)
+                # A compiled statement is known by its dialect, too: those of one kind are one.
+                patched.setattr(kind, "__eq__", lambda one, other: type(one) is type(other))
+                patched.setattr(kind, "__hash__", lambda one: hash(type(one)))
+            engine._compiled_cache = kept[kind]
+            return engine
+
+        patched.setattr(database, "create_engine", create_engine)
+        yield
+
+
 @pytest.fixture
 def alone(monkeypatch):
     """This process is the only one on its database: it leaves no gaps between its writes for others."""

@@ -36,6 +36,11 @@ from annotriage_label_studio.webhooks import read_event
 
 COMMON = settings(suppress_health_check=list(HealthCheck))
 
+NESTED = {
+    f"<{name} {depth}>": opened * depth + "1" + closed * depth
+    for name, opened, closed in (("lists", "[", "]"), ("objects", '{"a":', "}"))
+    for depth in (200, 400, 800)
+}
 ODD_TEXT = st.sampled_from(["", "\0", "\ud800", "../../../etc/passwd", "NaN", "|", "=1", "$x$", "https://host/a.png", "data:,", "0" * 400])
 ODD = st.one_of(
     st.none(),
@@ -44,6 +49,7 @@ ODD = st.one_of(
     st.sampled_from([2**63, -(2**63) - 1, 10**80, 1e308, -0.0, float("inf"), float("nan"), 1e-320]),
     st.text(max_size=8),
     ODD_TEXT,
+    st.sampled_from(sorted(NESTED)),  # as `text_of` writes it
     st.sampled_from([[], {}, [[]], [{}], {"": None}, {"id": {}}, [None, 1, "x"]]),
 )
 DEEP = [b"[" * 3000, b'{"a":' * 3000, b"<View>" * 3000, b"a=[" * 3000, b"{a=" * 3000]
@@ -90,9 +96,17 @@ def spoilt(draw, content):
     return bytes(content)
 
 
+def text_of(tree):
+    """A tree as JSON, with values that are nested deeper than a tree may be that is copied."""
+    text = json.dumps(tree)
+    for name, nested in NESTED.items():
+        text = text.replace(json.dumps(name), nested)
+    return text.encode()
+
+
 def json_of(sample):
     """Spoilt JSON: the tree, and sometimes its bytes as well."""
-    texts = trees(sample).map(lambda tree: json.dumps(tree).encode())
+    texts = trees(sample).map(text_of)
     return st.one_of(texts, texts.flatmap(spoilt))
 
 

@@ -311,7 +311,12 @@ class Settings(_Table):
         run=True,
     )
     map_sample: int = _setting(
-        10_000, "Most points drawn of the training set, and again of the incoming data.", low=10, high=100_000, run=True
+        10_000,
+        "Most points drawn of the training set, and again of the incoming data; most items of an atlas. Beyond 100,000 for atlases"
+        " alone: maps and reports of that many take hours.",
+        low=10,
+        high=1_000_000,
+        run=True,
     )
     group_sample: int = _setting(20_000, "Most strange items that are searched for groups.", low=10, high=200_000, run=True)
     thumbnail: int = _setting(64, "Longest side of the pictures in the report, in pixels.", low=16, high=512, run=True)

@@ -262,6 +262,7 @@ class InsightKind(StrEnum):
     GRAPH = "graph"  # what a class is recognised by, layer by layer
     UNITS = "units"  # which units stand for which concept
     LAYERS = "layers"  # the model's graph of layers
+    SAMPLE = "sample"  # items that a sampler chose to be labelled next
 
 
 @dataclass(frozen=True, slots=True)

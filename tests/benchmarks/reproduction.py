@@ -206,7 +206,7 @@ def report(world: World, repeats: int) -> dict[str, object]:
     for family, better in ((0, "a precision, so above 0 is better"), (2, "a distance, so below 0 is better")):
         gains = [one.figures[family] - other.figures[family] for one, other in zip(mine, margin, strict=True)]
         print(f"errors-first minus max-margin at 5%, {FAMILIES[family]}: {interval(gains)} ({better})")
-    return {"shares": shares, "tuning": tuning, "seconds": spent, "name": world.name, "size": len(view)}
+    return {"shares": shares, "tuning": tuning, "seconds": spent, "name": world.name, "size": len(view), "wrong": wrong}
 
 
 def main() -> None:

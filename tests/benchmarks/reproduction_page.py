@@ -7,7 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reproduction import FAMILIES, OUTLIER_SHARES, SHARES, SMALL, TOPS, Measured, interval
+from reproduction import (
+    FAMILIES,
+    OUTLIER_SHARES,
+    PUBLISHED_MISSED,
+    PUBLISHED_SECONDS,
+    PUBLISHED_TOP,
+    PUBLISHED_WRONG,
+    SHARES,
+    SMALL,
+    TOPS,
+    Measured,
+    interval,
+)
 
 from annotriage.diagnosis.samplers import Method
 from annotriage.report.html import static
@@ -23,11 +35,14 @@ def write_figures(measured: Sequence[Mapping[str, Any]], folder: Path) -> Path:
     for world in measured:
         parts.append(f"<section><h1>{world['name']}, {world['size']:,} items</h1>")
         parts += [_row("Figure 4: by the share that is sampled", [_figure_4(world["shares"], family) for family in range(3)])]
-        parts += [_row("Figure 5: S1 of a 5% sample by k", [_figure_5(world["shares"])])]
-        parts += [_row("Figure 6: by the share of doubtful items", [_figure_6(world["tuning"], family) for family in range(3)])]
+        parts += ["<h3>Table IV: share of the wrong items that a 5% sample holds</h3>", _table_4(world)]
+        parts += [_row("Figure 5: S1 of a 5% sample by k", [_figure_5(world)])]
+        said = "Figure 6: by the share of doubtful items (published: S1 rises to a plateau near 0.7, S3 is lowest near 0.5)"
+        parts += [_row(said, [_figure_6(world["tuning"], family) for family in range(3)])]
         spent = world["seconds"]
-        bars = bars_chart("Seconds", list(spent), ["seconds"], [[seconds] for seconds in spent.values()], "seconds by method")
-        parts += [_row("Figure 7: seconds", [str(bars)]), "</section>"]
+        names = [f"{method} ({PUBLISHED_SECONDS.get(method, '–')})" for method in spent]
+        bars = bars_chart("Seconds", names, ["seconds"], [[seconds] for seconds in spent.values()], "seconds by method")
+        parts += [_row("Figure 7: seconds; published for 2,118 x 64 in brackets", [str(bars)]), "</section>"]
     place = folder / "figures.html"
     place.write_text("\n".join([*parts, "</main></html>"]), "utf-8")
     return place
@@ -43,9 +58,23 @@ def _figure_4(shares: Mapping[Any, Any], family: int) -> str:
     return f"<figcaption>{FAMILIES[family]}</figcaption>{chart}"
 
 
-def _figure_5(shares: Mapping[Any, Any]) -> str:
+def _table_4(world: Mapping[str, Any]) -> str:
+    rows, wrong, published = [], world["wrong"], PUBLISHED_MISSED[world["name"]]
+    for method in Method:
+        runs = world["shares"][method, SMALL]
+        its = f"{published[method] / PUBLISHED_WRONG[world['name']]:.2f}" if method in published else "–"
+        here = interval([run.missed / wrong for run in runs])
+        rows.append(f"<tr><th scope='row'>{method}</th><td>{here}</td><td>{its}</td><td>{runs[0].size}</td></tr>")
+    return (
+        f"<table><thead><tr><th>Method</th><th>Here</th><th>Published</th><th>Items</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _figure_5(world: Mapping[str, Any]) -> str:
+    shares, published = world["shares"], PUBLISHED_TOP[world["name"]]
     values = [[interval([run.tops[place] for run in shares[method, SMALL]]).mean for place in range(len(TOPS))] for method in Method]
-    return str(lines_chart("S1 by k", [str(k) for k in TOPS], list(Method), values, ""))
+    values.append([published.get(k, math.nan) for k in TOPS])
+    return str(lines_chart("S1 by k", [str(k) for k in TOPS], [*Method, "max-margin, published"], values, ""))
 
 
 def _figure_6(tuning: Mapping[Any, Any], family: int) -> str:

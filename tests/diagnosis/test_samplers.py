@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from annotriage.diagnosis.quotas import equal, proportional, spread_evenly
-from annotriage.diagnosis.samplers import Method, choose
+from annotriage.diagnosis.samplers import FOR_UNLABELLED, Method, choose, choose_further
 from annotriage.diagnosis.view import UNLABELLED, View, Why
 from annotriage.errors import DataError, FitError, SettingError
 
@@ -170,3 +170,22 @@ def test_quotas_add_up():
     assert spread_evenly(sizes, 10).tolist() == [1, 2, 3, 4]
     assert equal(sizes, 20).tolist() == [1, 2, 3, 5]
     assert (proportional(sizes, 100) == sizes).all()
+
+
+@pytest.mark.parametrize("method", FOR_UNLABELLED)
+def test_items_without_labels_are_chosen_beside_labelled_ones(crowds, method):
+    known, rest = np.arange(0, 900, 2), np.arange(1, 900, 2)
+    found = choose_further(crowds.rows(known), crowds.latent[rest], method, 40, rng())
+    assert len(found.rows) == len(set(found.rows.tolist())) > 30
+    assert found.rows.max() < len(rest)
+    if method is Method.MAX_MARGIN:
+        ratios = found.ratio[found.boundary_first]
+        assert (np.diff(ratios) >= 0).all()
+        wrong = (crowds.predicted != crowds.truth)[rest]
+        assert wrong[found.rows[found.boundary_first][:20]].mean() > 3 * wrong.mean()
+
+
+@pytest.mark.parametrize("method", sorted(set(Method) - set(FOR_UNLABELLED)))
+def test_what_needs_labels_chooses_nothing_that_has_none(crowds, method):
+    with pytest.raises(SettingError, match="needs the labels"):
+        choose_further(crowds, crowds.latent, method, 5, rng())

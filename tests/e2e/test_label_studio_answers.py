@@ -257,7 +257,7 @@ def test_the_alarm_stops_automatic_labels_and_says_why_everywhere(label_studio, 
     assert why.startswith("alarm: ")
     assert f"annotriage recalibrate --project {project}" in why
     assert "alarm: " in service.command("doctor", check=False)
-    assert '"event": "alarm"' in service.log.read_text()
+    wait_until(lambda: '"event": "alarm"' in service.log.read_text(), what="for the log, in which it stands once it is kept")
     assert service.call("POST", f"/api/projects/{project}/resume").status_code == 409
     label_studio.import_tasks(project, [{"image": picture(image)} for image in digits.incoming[0][25:35]])
     wait_until(lambda: len(predictions(label_studio, project)) == 35, what="for the predictions")

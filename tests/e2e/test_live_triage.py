@@ -180,9 +180,14 @@ def test_a_service_whose_token_is_refused_says_so_at_once_and_whoever_asks_hears
     try:
         wait_until(lambda: "token: " in service.tail() and "The token is wrong" in service.tail(), what="for its word on the token")
         service.config.write_text(service.config.read_text().replace("0" * 40, label_studio.token))  # as another shell may have it
-        told = service.command("doctor", check=False)
-        assert "WRONG  the service's access: token: " in told
-        assert "ok     this shell's token: accepted" in told
+        told = []
+
+        def passed_on():  # to the database, a moment after it is said
+            told[:] = [service.command("doctor", check=False)]
+            return "WRONG  the service's access: token: " in told[0]
+
+        wait_until(passed_on, what="for its word in the database")
+        assert "ok     this shell's token: accepted" in told[0]
     finally:
         service.stop()
 

@@ -215,11 +215,13 @@ def test_twenty_thousand_points_with_thumbnails_open_fast_and_move_smoothly(open
     seconds = busy_seconds(page)
     page.goto(path.as_uri())
     wait_for(page, READY)
-    assert seconds() < 3
+    opened = seconds()
+    usual = min(arithmetic_seconds(page, seconds) for _ in range(3))
+    assert opened < 25 * usual, (opened, usual)
     before = seconds()
     for _ in range(9):
         page.evaluate("new Promise(done => { annotriageMap.pan(2, 0); requestAnimationFrame(() => requestAnimationFrame(done)); })")
-    assert (seconds() - before) / 9 < 0.03
+    assert (seconds() - before) / 9 < 0.2 * usual
 
 
 def busy_seconds(page):
@@ -231,6 +233,13 @@ def busy_seconds(page):
         return next(metric["value"] for metric in session.send("Performance.getMetrics")["metrics"] if metric["name"] == "TaskDuration")
 
     return seconds
+
+
+def arithmetic_seconds(page, seconds):
+    """How long that thread works for thirty million steps of arithmetic: some 0.1 s, and longer on a slower machine."""
+    began = seconds()
+    page.evaluate("(() => { let x = 1; for (let i = 0; i < 3e7; i++) x = (x * 31 + i) | 0; return x; })()")
+    return seconds() - began
 
 
 def test_the_menu_shows_all_its_entries_on_a_telephone(open_page, address):

@@ -98,6 +98,14 @@ def test_a_mixed_table_is_split_into_two(digits_reference, many, tmp_path):
     assert all(read_look_alikes(place)[1] == [] for place in places)
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[" * 3000])
+def test_a_folder_without_a_readable_group_is_none(group, tmp_path, content):
+    write_look_alikes(group, tmp_path / "group")
+    (tmp_path / "group" / "group.json").write_text(content)
+    with pytest.raises(DataError, match="no group of look-alikes can be read there"):
+        answer_look_alikes(tmp_path / "group")
+
+
 def test_questions_in_another_order_are_refused(group, tmp_path):
     write_look_alikes(group, tmp_path / "group")
     lines = (tmp_path / "group" / "questions.csv").read_text().splitlines()

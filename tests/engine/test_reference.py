@@ -98,6 +98,7 @@ def edited(head, *path, value):
         (("tree", "settings", "alpha"), 7),
         (("tree", "guarantee", "auto"), False),
         (("tree", "threshold"), "high"),
+        (("tree", "counts"), {"$map": []}),
         (("tree", "detector"), None),
         (("tree", "$class"), "LabelSpace"),
         (("tree", "detector", "$class"), "Popen"),
@@ -115,11 +116,15 @@ def test_an_edited_description_is_refused(saved, path, value):
         Reference.load(saved)
 
 
-@pytest.mark.parametrize("content", ["", "[]", '"text"', "[1]", "{", "3"])
+DEEP = [f'{{"format": {form}, "tree": {"[" * depth}{"]" * depth}}}' for form in (4, "null") for depth in (300, 900)]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '"text"', "[1]", "{", "3", "[" * 3000, *DEEP], ids=lambda content: content[:30])
 def test_a_folder_without_a_readable_description_is_no_reference(saved, content):
     (saved / "reference.json").write_text(content)
-    with pytest.raises(MismatchError, match="reference"):
-        Reference.load(saved)
+    for read in (Reference.load, Reference.held_out_in):
+        with pytest.raises(MismatchError, match="reference"):
+            read(saved)
 
 
 def test_a_missing_folder_says_how_to_make_one(tmp_path):

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -63,7 +64,8 @@ def main() -> int:
                 kept.write_bytes(site.service.log.read_bytes())
                 print(f"the service's log: {kept}", flush=True)
                 site.begin_anew()
-    print(f"{sum(outcome.kills for outcome in outcomes):,} processes killed")
+    killed = sum((outcome.killed for outcome in outcomes), Counter[str]())
+    print(f"{killed.total():,} killed: {', '.join(f'{what} {times}' for what, times in killed.most_common())}")
     print(table(outcomes))
     return int(any(outcome.failure for outcome in outcomes))
 

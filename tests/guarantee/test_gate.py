@@ -166,9 +166,9 @@ def test_each_class_can_have_its_own_limit():
 
 def test_needed_labels_are_more_than_there_are_and_few_enough_to_be_found_soon():
     items = held_out(150)
-    began = time.process_time()
+    began = time.thread_time()
     guarantee = guarantee_of(items)
-    assert time.process_time() - began < 1
+    assert time.thread_time() - began < 1
     assert 150 < guarantee.needed < 2000
     assert about(guarantee.needed) == f"about {guarantee.needed:,}", "one rounding everywhere"
     assert f"about {guarantee.needed:,} in all" in guarantee_sentence(guarantee)
@@ -177,9 +177,9 @@ def test_needed_labels_are_more_than_there_are_and_few_enough_to_be_found_soon()
 
 def test_ten_thousand_held_out_items_take_no_time():
     items = held_out(10_000)
-    began = time.process_time()
+    began = time.thread_time()
     guarantee_of(items)
-    assert time.process_time() - began < 0.2
+    assert time.thread_time() - began < 0.2
 
 
 def test_the_limit_is_broken_in_at_most_one_project_of_twenty():

@@ -162,8 +162,10 @@ def test_a_worker_that_is_killed_costs_no_item(cluster, digits_reference, parts,
 
         yield advance
 
-    out = tmp_path / "out"
-    finished = triage_on_ray(digits_reference, parts, out, workers=1, piece_items=32, progress=killing)
+    for attempt in range(5):  # on a busy machine all may be judged before we hear of the first
+        finished = triage_on_ray(digits_reference, parts, tmp_path / f"out{attempt}", workers=1, piece_items=32, progress=killing)
+        if killed:
+            break
     assert killed
     assert finished.counts == together[0].counts
     assert [verdict.id for verdict in finished.verdicts] == [verdict.id for verdict in together[0].verdicts]

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 from annotriage.errors import MediaError, MediaUnavailable, SettingError
 from annotriage.media.fetcher import Fetcher, Limits, Origin
@@ -113,7 +113,7 @@ def other():
 
 @pytest.fixture
 def fetcher():
-    with closing(Fetcher(["127.0.0.1"], limits=Limits(seconds=10, size=2**20))) as made:
+    with closing(Fetcher(["127.0.0.1"], limits=Limits(seconds=PATIENCE, size=2**20))) as made:
         yield made
 
 
@@ -700,7 +700,7 @@ def test_what_was_given_up_leaves_nothing_to_the_next_file_on_its_connection(ser
 
     large = answer(content=bytes(3 * 2**20), Content_Length=None, Connection="close")
     server.answers |= {"/large": late(200, 2**21), "/gone": late(404, 2**21), "/more": large}
-    with closing(Fetcher(["127.0.0.1"], limits=Limits(seconds=10, size=2**20), connections=1)) as fetcher:
+    with closing(Fetcher(["127.0.0.1"], limits=Limits(seconds=PATIENCE, size=2**20), connections=1)) as fetcher:
         for path in ("large", "gone", "more") * 2:
             refusal(fetcher, f"{server.base}/{path}")
             assert fetcher.get(f"{server.base}/a.png", "task 1") == PICTURE

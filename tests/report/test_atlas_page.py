@@ -11,14 +11,14 @@ from browsers import pixels
 from click.testing import CliRunner
 from page_sweep import LARGEST_SHIFT, THEMES, late_jump
 
-from annotriage import atlas, atlas_to_folder, fit
+from annotriage import atlas, atlas_to_folder, fit, sample
 from annotriage.cli import main
 from annotriage.data import Item
 from annotriage.engine.diagnosis.atlas import Fallen, training_atlas
 from annotriage.engine.diagnosis.label_sets import evidence_of, shares_of
 from annotriage.engine.labels import LabelSpace
 from annotriage.errors import DataError, ModelError, OutputError, SettingError
-from annotriage.report.atlas_data import LISTED, atlas_data
+from annotriage.report.atlas_data import LISTED, atlas_data, shown_rows
 from annotriage.report.atlas_page import sentences
 
 
@@ -209,7 +209,7 @@ def test_where_several_classes_may_apply_a_cell_stands_for_a_label_set(choices_m
     items = [Item(str(place), row, tuple(labels)) for place, (row, labels) in enumerate(zip(rows, given, strict=True))]
     reference = fit(choices_model, items, settings=quick)
     found = atlas(reference, items)
-    data = atlas_data(found)
+    data = atlas_data(found, shown_rows(found))
     names = [kind["name"] for kind in data["classes"]]
     assert "low + middle" in names
     cells = [cell for level in data["layers"][0]["levels"] for cell in level["cells"]]
@@ -310,3 +310,18 @@ def test_the_command_looks_at_an_image_and_pastes_a_piece(digits_reference, digi
     plain = CliRunner().invoke(main, words)
     assert "before" in plain.stdout
     assert "Note: " in plain.stdout
+
+
+def test_a_bank_stands_first_in_every_cell_behind_its_face(digits_reference, digits, quick):
+    plain, banked = (atlas(digits_reference, digits.incoming, bank=bank, settings=quick) for bank in (None, "max-margin"))
+    chosen = {item.id for item in sample(digits_reference, digits.incoming, "max-margin", 0.2, settings=quick).items}
+    moved = 0
+    for cell, other in zip(plain.layers[0].levels[6], banked.layers[0].levels[6], strict=True):
+        assert (cell.items[0], set(cell.items.tolist())) == (other.items[0], set(other.items.tolist()))
+        moved += int(cell.items.tolist() != other.items.tolist())
+    assert moved
+    biggest = max(banked.layers[0].levels[6], key=lambda cell: len(cell.items))
+    listed = [banked.inside.ids[row] in chosen for row in biggest.items[1:]]
+    assert sum(listed[: len(listed) // 4]) > sum(listed[-len(listed) // 4 :])
+    with pytest.raises(SettingError, match="horoscope"):
+        atlas(digits_reference, digits.incoming, bank="horoscope")

@@ -41,3 +41,9 @@ def test_lines_leave_out_what_is_not_known_and_carry_their_names_apart():
     assert (first.count("L"), second.count("L")) == (2, 1)
     heights = [float(name.get("y")) for name in drawn(root, "text", "c-name")]
     assert abs(heights[0] - heights[1]) >= 12
+
+
+def test_the_grid_has_round_numbers_and_lines_beyond_the_colours_are_dashed():
+    root = parse(inside_charts.lines_chart("Lines", ["1", "2"], list("abcdefghi"), [[0.0, 0.83 - place / 100] for place in range(9)], ""))
+    assert [tick.text for tick in drawn(root, "text", "c-end")] == ["0", "0.25", "0.5", "0.75", "1"]
+    assert len(drawn(root, "path", "c-dashed")) == 1

@@ -148,3 +148,15 @@ def test_several_answers_at_once_are_sampled_by_their_sets(choices_model):
     assert {item.label for item in found.items} >= {"none of them", "low + middle"}
     assert len(diagnose(reference, (rows, flags)).answers) == 5
     assert atlas(reference, (rows, flags)).layers[0].levels
+
+
+def test_people_who_read_from_the_top_meet_the_boundary_first(files, digits_reference, digits, tmp_path):
+    out = tmp_path / "sample.csv"
+    words = ["sample", "--reference", str(files / "reference"), "--data", str(files / "data.npz"), "--boundary-first", "--out", str(out)]
+    done = CliRunner().invoke(main, [*words, "--quiet"])
+    assert done.exit_code == 0, done.output
+    ratios = [float(row["ratio"]) for row in rows_of(out)]
+    assert ratios == sorted(ratios)
+    assert {row["id"] for row in rows_of(out)} == {item.id for item in sample(digits_reference, digits.held_out).items}
+    with pytest.raises(SettingError, match="does not know how near"):
+        sample(digits_reference, digits.held_out, "uniform", boundary_first=True)

@@ -16,7 +16,7 @@ from waiting import wait_until
 from annotriage.errors import StoreError
 from annotriage.states import DeliveryState
 from annotriage.store import DATABASE_TROUBLE, Store
-from annotriage.store.database import MANY, execute_many, insert, read_once
+from annotriage.store.database import KEPT, MANY, execute_many, insert, read_once
 from annotriage.store.projects import change_project, get_project, projects
 from annotriage.store.schema import delivery
 
@@ -96,7 +96,8 @@ class TestDatabaseOnPostgreSQL:
 
 
 def test_sqlite_connections_keep_little_of_what_they_read(tmp_path):
-    """Each of a process's threads has one, for hours: what they keep is of a fixed size, and who comes alone takes the same one again."""
+    """Many threads may read at once: what each connection keeps is of a fixed size, few are kept, and who comes alone takes the same one
+    again."""
     with closing(Store(f"sqlite:///{tmp_path / 'large.db'}")) as store:
         with store.writing() as connection:
             connection.execute(text("CREATE TABLE large (number INTEGER PRIMARY KEY, content BLOB)"))
@@ -108,6 +109,7 @@ def test_sqlite_connections_keep_little_of_what_they_read(tmp_path):
             for connection in connections:
                 connection.execute(text("SELECT sum(length(content)) FROM large"))
             assert psutil.Process().memory_info().rss - before < 400 * 2**20
+        assert store.engine.pool.checkedin() == KEPT
         alone = set()
         for _ in range(3):
             with store.reading() as connection:

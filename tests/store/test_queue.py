@@ -11,11 +11,12 @@ from annotriage.engine.verdict import Verdict
 from annotriage.errors import UnknownError
 from annotriage.labeling_tool import Task
 from annotriage.states import SPOT_CHECK as BLIND
-from annotriage.states import Standing
+from annotriage.states import InsightKind, Standing
 from annotriage.store import items, queue, spot_checks
 from annotriage.store.browsing import item_of_task, items_of
 from annotriage.store.counters import recounted
 from annotriage.store.datasets import dataset_of
+from annotriage.store.insights import keep_insight
 from annotriage.store.projects import ProjectOptions, add_project
 from annotriage.store.queue import (
     Filters,
@@ -228,6 +229,15 @@ class TestQueue:
             assert neighbours(connection, project, 8, order="groups") == (None, 5)
             assert neighbours(connection, project, 5, order="groups") == (8, 4)
             assert neighbours(connection, project, 4, order="groups") == (5, 7)
+
+    def test_what_a_sampler_chose_comes_first_as_it_put_it_and_never_what_is_blind(self, store, project, walk):
+        with store.writing() as connection:
+            chosen = [{"item_id": id} for id in (7, SPOT_CHECK, 2, 3)]  # 2 is automatic by now
+            keep_insight(connection, project.id, InsightKind.SAMPLE, "v1", {"chosen": chosen})
+        assert walk("chosen") == [7, 3, *(id for id in STRANGEST if id not in (7, 3))]
+        assert walk("chosen", label="cat") == [7]
+        with store.reading() as connection:
+            assert neighbours(connection, project, 3, order="chosen") == (7, STRANGEST[0])
 
     @pytest.mark.parametrize("values", [{"answer": "resolved"}, {"gone": True}, {"labelled": True}, {"dismissed": True}])
     @pytest.mark.parametrize("order", queue.ORDERS)

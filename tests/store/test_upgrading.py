@@ -13,6 +13,7 @@ import sys
 import pytest
 from newer_versions import NewerVersion
 from sqlalchemy import func, select, text
+from waiting import PATIENCE
 
 from annotriage.errors import StoreError
 from annotriage.store import Store
@@ -48,7 +49,7 @@ class Newer:
 
     @staticmethod
     def ended(process):
-        said, trouble = process.communicate(timeout=120)
+        said, trouble = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, trouble
         return said.strip()
 
@@ -102,7 +103,7 @@ class TestUpgrade:
         added, tightened = newer
         tightened.secret(address, "a")
         process = added.begin(address, "a")
-        _, trouble = process.communicate(timeout=120)
+        _, trouble = process.communicate(timeout=PATIENCE)
         assert process.returncode == 1
         assert "this version knows them up to 0002" in trouble
 

@@ -100,10 +100,13 @@ def axe_source(tmp_path_factory):
         missing("no npm: install the package `npm`, with which axe-core is fetched")
     folder = tmp_path_factory.mktemp("axe")
     command = [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", AXE]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=2 * PATIENCE)
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=2 * PATIENCE).stderr
+    except subprocess.TimeoutExpired:  # a registry that neither answers nor refuses
+        said = f"npm did not end within {2 * PATIENCE:g} s"
     program = Path(folder / "node_modules" / "axe-core" / "axe.min.js")
     if not program.exists():
-        missing(f"axe-core cannot be fetched: {ran.stderr.strip()[-300:]}")
+        missing(f"axe-core cannot be fetched: {said.strip()[-300:]}")
     return program.read_text("utf-8")
 
 

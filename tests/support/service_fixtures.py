@@ -20,6 +20,7 @@ from annotriage.service.intake.following import Follower
 from annotriage.service.judging.judge import Judge
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
+from annotriage.service.readings import names
 from annotriage.settings import ServiceSettings
 from annotriage.store.projects import ProjectOptions, add_project, change_project
 
@@ -39,6 +40,14 @@ def previewed_once():
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(what_if, "what_if", once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def names_waited_for():
+    """Pages wait for the names of people until they are there: on a busy machine a thread may take longer than they would otherwise."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(names, "PATIENCE", PATIENCE)
         yield
 
 
@@ -79,11 +88,15 @@ def other_reference(digits_model, digits, quick):
     return fit(digits_model, digits.train, (images[:300], labels[:300]), settings=replace(quick, alpha=0.1), name="digits")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def picture():
     """An 8 x 8 digit as a data: URI."""
+    known = {}
 
     def picture(image):
+        return known.get(image.tobytes()) or known.setdefault(image.tobytes(), encoded(image))
+
+    def encoded(image):
         content = io.BytesIO()
         Image.fromarray(image).save(content, "PNG")
         return encode_data_uri(content.getvalue(), "image/png")

@@ -29,8 +29,8 @@ def digits_site(folder: Path, studio: Studio, rng: Random, database: Running | N
     address = f"sqlite:///{folder / 'annotriage.db'}" if database is None else database.address
     shown = pictures(reference, images[-600:], [str(label) for label in labels[-600:]])
     site = Site(folder, studio, folder / "reference", shown, rng, database=address, postgres=database)
-    site.start()
     try:
+        site.start()
         yield site
     finally:
         site.close()

@@ -93,7 +93,7 @@ def kill_connect(site: Site, rng: Random) -> str:
             site.wait(lambda begun=begun, met=met: met.is_set() or begun.poll() is not None, "for calls of connect", every=0.01)  # type: ignore[misc]
             if begun.poll() is None:
                 begun.kill()
-                site.kills += 1
+                site.killed["connect"] += 1
             begun.communicate()
     site.service.command("connect", "--project", project, "--reference", site.reference)
     site.project = Sent(project)

@@ -125,10 +125,9 @@ class State:
 class Site:
     """One service for one Label Studio. tool: what the service sees of Label Studio; hooks: what Label Studio sees of the service.
 
-    Everything random comes from `rng`. postgres: the server that the database is on, if it is one. kills: SIGKILLs so far.
+    Everything random comes from `rng`. postgres: the server that the database is on, if it is one. killed: SIGKILLs
+    so far, by what they ended.
     """
-
-    kills = 0
 
     def __init__(
         self,
@@ -155,6 +154,7 @@ class Site:
         with self.service.config.open("a", encoding="utf-8") as config:
             config.write(f'service_url = "{self.hooks.url}"\n')
         self.project, self.accepting = Sent(0), Sent(0)
+        self.killed: Counter[str] = Counter()
         self._store: Store | None = None
 
     # -- the service
@@ -201,7 +201,9 @@ class Site:
     def is_opened(self) -> bool:
         """Whether some service has begun to make the database, which was empty."""
         if self.service.settings.database.startswith("sqlite"):
-            return any(file.stat().st_size for file in self.folder.glob("annotriage.db*"))
+            with suppress(FileNotFoundError):  # SQLite's journal comes and goes
+                return any(file.stat().st_size for file in self.folder.glob("annotriage.db*"))
+            return False
         engine = create_engine(self.service.settings.database, poolclass=NullPool)
         with engine.connect() as connection:
             return bool(connection.execute(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")).scalar_one())
@@ -225,7 +227,7 @@ class Site:
 
     def kill(self, role: str, *, again: bool = True) -> None:
         """SIGKILL one process; "all": the whole service, as a power cut. again: without its web process the service is started again."""
-        self.kills += 1
+        self.killed[role] += 1
         if role == "all":
             self.service.kill()
         else:
@@ -241,12 +243,16 @@ class Site:
         """SIGKILL any process there is, also one that has just been started. Without its web process the service is started again at
         once, as whoever watches over it would: its other processes may not have ended yet.
         """
-        self.kills += 1
         if self.rng.random() < 0.2:
+            self.killed["all"] += 1
             self.service.kill()
             self.service.start()
             return
+        roles = dict[int, str]()
+        with suppress(SQLAlchemyError, AnnotriageError, psutil.Error):
+            roles = {pid: role for role, pid in self.pids().items()}
         process = self.rng.choice(self.processes())
+        self.killed[roles.get(process.pid, "one that starts or ends")] += 1
         with suppress(psutil.NoSuchProcess):
             process.kill()
         if process.pid == self.service.pid:

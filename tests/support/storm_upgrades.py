@@ -28,7 +28,7 @@ def upgrade_side_by_side(site: Site, rng: Random) -> str:
             site.kill("all")  # the present version starts again on what the next one has changed
         else:
             others[0].kill()
-            site.kills += 1
+            site.killed["newer version"] += 1
             others[0].start()
         site.send(TASKS)
         site.settle()
@@ -71,7 +71,7 @@ def upgrade_killed(site: Site, rng: Random) -> str:
                 time.sleep(0.01)
             time.sleep(rng.uniform(0, 1.2))
             new.kill()
-            site.kills += 1
+            site.killed["newer version"] += 1
             new.log.unlink()
         new.start()
         site.send(TASKS)

@@ -10,6 +10,7 @@ import os
 import resource
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -53,14 +54,14 @@ class Storm:
 @dataclass(frozen=True)
 class Outcome:
     """How a storm ended. recovery: seconds from its end until everything was sound again. told: what doctor and /ready said meanwhile.
-    kills: processes killed."""
+    killed: processes killed, by what they were."""
 
     storm: str
     state: State
     recovery: float
     told: str
     unforeseen: int
-    kills: int
+    killed: Counter[str]
     failure: str = ""
 
     @property
@@ -73,7 +74,7 @@ class Outcome:
 def run(site: Site, storm: Storm, rng: Random) -> Outcome:
     """One storm, and what was true after it."""
     unforeseen = site.unforeseen()
-    told, failure, kills = "", "", site.kills
+    told, failure, killed = "", "", site.killed.copy()
     try:
         site.choose_project()
         told = storm.act(site, rng)
@@ -87,7 +88,7 @@ def run(site: Site, storm: Storm, rng: Random) -> Outcome:
         state = UNKNOWN
         with suppress(Exception):
             state = site.state()
-    return Outcome(storm.name, state, time.monotonic() - ended, told, site.unforeseen() - unforeseen, site.kills - kills, failure)
+    return Outcome(storm.name, state, time.monotonic() - ended, told, site.unforeseen() - unforeseen, site.killed - killed, failure)
 
 
 # -- stopping
@@ -203,7 +204,7 @@ def kill_replica(site: Site, rng: Random) -> str:
         site.moment(rng.choice(("intake", "inference", "verdict")))
         if rng.random() < 0.5:
             others.pop().kill()
-            site.kills += 1
+            site.killed["replica"] += 1
         else:
             site.kill("all")
         site.send(TASKS)

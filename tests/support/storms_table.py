@@ -23,7 +23,7 @@ def _row(some: Sequence[Outcome]) -> tuple[str, ...]:
     return (
         some[0].storm,
         str(len(some)),
-        str(sum(outcome.kills for outcome in some)),
+        str(sum(outcome.killed.total() for outcome in some)),
         str(sum(max(0, outcome.state.lost) for outcome in some)),
         str(sum(max(0, outcome.state.doubled) for outcome in some)),
         str(sum(bool(outcome.failure) for outcome in some)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-PATIENCE = 120.0  # seconds
+PATIENCE = 240.0  # seconds
 HASTY = 0.1  # seconds; who looks more often than that is after a moment
 
 

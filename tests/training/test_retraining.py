@@ -17,6 +17,7 @@ import annotriage
 from annotriage import Plan, Reference, Settings, Wishes, load_model, train
 from annotriage.advice.training_words import strange_sentence
 from annotriage.data import Item
+from annotriage.engine.diagnosis.labelling_next import odds_of_further
 from annotriage.errors import SettingError, TrainingError
 from annotriage.guarantee.gate import LimitEvidence
 from annotriage.model.spec import ModelSpec
@@ -138,6 +139,17 @@ def test_what_is_written_is_a_valid_model_and_its_reference(trained, retraining)
     assert {path.name for path in out.iterdir()} == {
         *("model.onnx", "model.toml", "reference", "report.html", "training.json", "samples.csv", "regions.csv", "collect.csv"),
     }
+
+
+def test_a_pool_may_be_ranked_by_how_near_its_items_are_to_a_boundary(trained, retraining):
+    made, _ = trained
+    pool = np.concatenate(made.reference.sample.full_activations()[:1])[:50]
+    odds = odds_of_further(made.reference, pool, "max-margin", 0)
+    assert odds.shape == (50,)
+    assert (odds > 0).all()
+    for wishes, named in ((Wishes(collect="max-margin"), "--pool"), (Wishes(collect="horoscope"), "horoscope")):
+        with pytest.raises(SettingError, match=named):
+            train(retraining.reference, retraining.train, trained[1], wishes=wishes, replace_existing=True)
 
 
 def test_the_written_model_answers_as_the_trained_head(trained, retraining):

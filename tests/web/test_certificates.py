@@ -97,11 +97,16 @@ def test_whoever_has_the_key_can_tell_that_nothing_was_changed(client, dashboard
     file.write_text(json.dumps(document))
     status, said = run("--verify", str(file), "--key", str(key))
     assert (status, "changed" in said) == (1, True)
-    for nonsense in ("", "{}", "[1]", '{"certificate": 1, "signature": {"value": "", "key": "", "algorithm": "Ed25519"}}', "nonsense"):
-        with pytest.raises(DataError):
+    of_nobody = '{"certificate": %s, "signature": {"value": "", "key": "", "algorithm": "Ed25519"}}'
+    deep = (f'{{"a": {"[" * depth}1{"]" * depth}}}' for depth in (500, 900, 3000))  # more than is read, or could be written again
+    facts = ("1", '{"n": Infinity}', '{"n": [NaN]}', *deep)
+    for nonsense in ("", "{}", "[1]", "nonsense", "[" * 3000, *(of_nobody % one for one in facts)):
+        with pytest.raises((DataError, SignatureError)):
             verified(nonsense, key.read_text())
-    with pytest.raises(DataError):
-        verified(json.dumps(document), "no key")
+    other_kind = key.read_text().replace("MCowBQYDK2Vw", "MCowBQYDYDVw")  # by its number a key for something that nobody knows
+    for nonsense in ("no key", "\ud800", other_kind, ""):
+        with pytest.raises(DataError, match="no Ed25519 public key"):
+            verified(json.dumps(document), nonsense)
 
 
 def test_another_service_did_not_sign_it(client, dashboard, tmp_path):

@@ -29,6 +29,7 @@ PAGES = (
     "/projects/1/groups", "/projects/1/guarantee", "/projects/1/compare", "/projects/1/settings",
     "/projects/1/training", "/projects/1/people",
     "/projects/1/model", "/projects/1/model/diagnosis", "/projects/1/model/atlas", "/projects/1/model/image",
+    "/projects/1/model/items",
     "/projects/1/model/graph", "/projects/1/model/units", "/projects/1/model/layers",
     "/projects/1/look-alikes", "/projects/1/look-alikes/1",
     "/projects/1/label-audit", "/projects/1/items/{task}", "/projects/1/overview", "/projects/1/certificates", "/system/accounts",
@@ -64,6 +65,8 @@ def evil(request, dashboard):
         facts = {"items": 1, "wrong": 1, "which": "training", "layers": [text], "notes": [text], "answers": [answer]}
         keep_insight(connection, project.id, InsightKind.DIAGNOSIS, "", facts)
         keep_insight(connection, project.id, InsightKind.ATLAS, "", *an_atlas(text))
+        told = [{"item_id": id, "ratio": 1.0, "why": text} for id in connection.execute(some).scalars()]
+        keep_insight(connection, project.id, InsightKind.SAMPLE, "", {"of": "all", "method": text, "among": 1, "chosen": told})
         for kind, found in channels(text).items():
             keep_insight(connection, project.id, kind, "", found)
         free = proposals.free_items(connection, project)

@@ -11,9 +11,11 @@ from contextlib import suppress
 import pytest
 from browsers import follow, pixels, text
 from sqlalchemy import select, update
+from waiting import wait_until
 
 from annotriage.labeling_tool import Account
 from annotriage.service.delivery.rerouting import send_to_review
+from annotriage.service.readings import names as naming
 from annotriage.service.readings.names import names_of
 from annotriage.store import items
 from annotriage.store.projects import project_of
@@ -192,7 +194,7 @@ def test_people_are_called_as_the_labeling_tool_calls_them_where_pages_name_peop
         assert not re.search("Ann Example|\\bann\\b", text_)
 
 
-def test_a_labeling_tool_that_does_not_answer_holds_no_page_up(copied, serve_dashboard):
+def test_a_labeling_tool_that_does_not_answer_holds_no_page_up(copied, serve_dashboard, monkeypatch):
     dashboard = serve_dashboard(*copied)
     answers, asked = threading.Event(), []
 
@@ -203,7 +205,10 @@ def test_a_labeling_tool_that_does_not_answer_holds_no_page_up(copied, serve_das
 
     dashboard.tool.accounts = accounts
     names = names_of(dashboard.process)
-    assert [names("ann"), names("7"), names("ann")] == ["ann", "annotator 7", "ann"]
+    with monkeypatch.context() as patched:
+        patched.setattr(naming, "PATIENCE", 0.01)
+        assert [names("ann"), names("7"), names("ann")] == ["ann", "annotator 7", "ann"]
+    wait_until(lambda: asked, what="for the thread that asks")
     assert asked == [1]
     answers.set()
     assert names_of(dashboard.process)("ann") == "Ann Example"
@@ -232,7 +237,7 @@ def test_the_picture_is_seen_on_the_whole_screen_zoomed_and_moved_by_keyboard(si
     assert said.inner_text() == "all of it"
     page.mouse.move(640, 300)
     page.mouse.wheel(0, -100)
-    assert said.inner_text() == "1.3 times"
+    said.filter(has_text="1.3 times").wait_for()  # a wheel is not waited for as a key is
     page.keyboard.press("f")
     page.locator("#viewer").wait_for(state="hidden")
     assert page.evaluate("document.activeElement.id") == "enlarge"

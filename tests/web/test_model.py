@@ -319,3 +319,39 @@ def test_people_paste_a_piece_and_see_the_scores_move(torch_model, signed_in, ba
     page.locator("[data-place]").first.click()
     page.get_by_text("What this place speaks for").wait_for()
     assert barriers(page) == []
+
+
+def test_items_to_label_are_chosen_without_a_word_on_their_classes_and_come_first_in_the_queue(model):
+    client, dashboard = model
+    page = "/projects/1/model/items"
+    assert "Nothing is chosen yet" in client.get(page).text
+    assert submit(client, "/projects/1/model/sample/start", page, size="0").status_code == 422
+    assert submit(client, "/projects/1/model/sample/start", page, method="errors-first").status_code == 422
+    ask(client, dashboard, "sample", page, of="all", size="30")
+    twin = client.get(f"{page}.json").json
+    chosen = [one["item_id"] for one in twin["chosen"]]
+    assert len(chosen) == len(set(chosen)) == 30
+    assert {tuple(sorted(one)) for one in twin["chosen"]} == {("automatic", "item_id", "name", "odds", "why")}
+    odds = [one["odds"] for one in twin["chosen"] if one["odds"] is not None]
+    assert odds == sorted(odds)
+    with dashboard.process.store.reading() as connection:
+        drawn = set(connection.execute(text("SELECT item_id FROM spot_check")).scalars())
+        waits = set(connection.execute(text("SELECT id FROM item WHERE project_id = 1 AND route != 'auto'")).scalars())
+    assert not set(chosen) & drawn, "drawn at random alone"
+    first = [line["item"]["id"] for line in client.get("/projects/1/queue.json?order=chosen").json["lines"]]
+    expected = [id for id in chosen if id in waits]
+    assert first[: len(expected)] == expected
+    automatic = [one["item_id"] for one in twin["chosen"] if one["automatic"]]
+    assert submit(client, "/projects/1/queue/reroute", page, item=[str(id) for id in automatic], to="review").status_code == 200
+    assert [one["automatic"] for one in client.get(f"{page}.json").json["chosen"]].count(True) == 0
+
+
+def test_a_bank_of_faces_is_drawn_of_training_items_alone(model):
+    client, dashboard = model
+    ask(client, dashboard, "atlas", "/projects/1/model/atlas", bank="max-margin")
+    assert found(dashboard, InsightKind.ATLAS).facts["items"] > 100
+    assert submit(client, "/projects/1/model/atlas/start", "/projects/1/model/atlas", bank="horoscope").status_code == 422
+    ask(client, dashboard, "diagnosis", "/projects/1/model/diagnosis", bank="max-margin")  # of answers, held-out ones among them
+    shown = [answer["items"] for answer in found(dashboard, InsightKind.DIAGNOSIS).facts["answers"]]
+    ask(client, dashboard, "diagnosis", "/projects/1/model/diagnosis")
+    assert [answer["items"] for answer in found(dashboard, InsightKind.DIAGNOSIS).facts["answers"]] == shown

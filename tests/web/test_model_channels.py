@@ -111,7 +111,8 @@ def test_people_follow_paths_on_the_page(dashboard, signed_in, barriers, theme):
     page.get_by_role("button", name="Draw the graph").click()
     page.get_by_text("The graph is being drawn").wait_for()
     look(dashboard)
-    page.goto(f"{dashboard.url}{GRAPH}")
+    page.locator(".g-vertex").first.wait_for()  # the page loads itself again once the graph is there; who leads it elsewhere may meet that
+    page.wait_for_load_state()
     if theme == "dark":
         page.evaluate("document.documentElement.dataset.theme = 'dark'")
     page.locator('.g-vertex[data-key^="1-"]').first.click()

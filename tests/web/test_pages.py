@@ -33,7 +33,7 @@ OWN = (
     "/projects/1/training",
     "/projects/1/people?said=1&answered=1",
     "/projects/1/model", "/projects/1/model/diagnosis", "/projects/1/model/atlas", "/projects/1/model/image",
-    "/projects/1/model/graph", "/projects/1/model/units", "/projects/1/model/layers",
+    "/projects/1/model/graph", "/projects/1/model/units", "/projects/1/model/layers", "/projects/1/model/items",
     "/projects/1/certificates",
     "/projects/1/items",
     "/projects/2/diversity", "/projects/2/groups", "/projects/2/guarantee", "/projects/2/compare", "/projects/2/settings",

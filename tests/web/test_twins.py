@@ -36,6 +36,7 @@ FIGURES = {
     "/projects/1/model/diagnosis": (lambda page: page["diagnosis"]["insight"]["facts"]["answers"][0]["sentence"], "{}"),
     "/projects/1/model/atlas": (lambda page: page["atlas"]["insight"]["facts"]["items"], "{:,} training items make the cells"),
     "/projects/1/model/image": (lambda page: page["offered"][0]["name"], "{}</bdi></a>"),
+    "/projects/1/model/items": (lambda page: page["sample"]["insight"]["facts"]["among"], "of {:,} chosen"),
     "/projects/1/model/graph": (lambda page: page["graph"]["insight"]["facts"]["sentences"][0], "{}"),
     "/projects/1/model/units": (lambda page: page["units"]["insight"]["facts"]["items"], "{:,} training items"),
     "/projects/1/model/layers": (lambda page: page["layers"]["insight"]["facts"]["boxes"][0]["title"], "{}</text>"),
@@ -69,6 +70,7 @@ def client(copied, serve_dashboard):
         keep_insight(connection, 1, InsightKind.UNITS, "", {"items": 7_127, "concepts": [], "layers": [], "sentences": [], "notes": []})
         box = {"title": "Gemm, Relu", "shape": "32", "layers": ["hidden1"], "deciding": True}
         keep_insight(connection, 1, InsightKind.LAYERS, "", {"boxes": [box], "arrows": [], "exact": True})
+        keep_insight(connection, 1, InsightKind.SAMPLE, "", {"of": "all", "method": "uniform", "among": 7_128, "chosen": []})
         label_audits.keep_audit(connection, 1, {"items": 7_123, "sentences": ["None looks wrong."], "findings": {}, "notes": []}, [])
         project = project_of(connection, "1")
         free = proposals.free_items(connection, project)

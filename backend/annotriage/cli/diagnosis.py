@@ -40,6 +40,9 @@ QUERIES = (
     "learned-first",
     "model-similarity",
 )
+bank_option = click.option(
+    "--bank", type=click.Choice(METHODS), help="Sampler that chooses which items are shown.  [atlas: nearest to a cell's mean]"
+)
 
 
 @click.command(
@@ -60,16 +63,27 @@ QUERIES = (
 @click.option("--share", type=float, help="Share of the items to take; boundary-tree has a size of its own.  [0.05]")
 @click.option("--outlier-share", type=float, help="Share of doubtful items in it, the rest typical; gmm and max-margin.  [0.7]")
 @click.option("--weighted", is_flag=True, help="Draw at random, doubtful items more often, instead; gmm and max-margin.")
+@click.option("--boundary-first", is_flag=True, help="List those nearest to a boundary between classes first; gmm and max-margin.")
 @click.option("--out", type=PATH, required=True, help="The CSV file to write.")
 @model_option
 @labeling_config_option
 @reads_data
-def sample(run: Run, method: str, share: float | None, outlier_share: float | None, weighted: bool, out: Path) -> None:
+def sample(
+    run: Run, method: str, share: float | None, outlier_share: float | None, weighted: bool, boundary_first: bool, out: Path
+) -> None:
     """The few items to look at when you ask why the model errs, each with the reason, and how far to trust them."""
     from annotriage.report.sample_file import sample_to_file
 
     found = sample_to_file(
-        run.reference, run.data, out, method=method, share=share, outlier_share=outlier_share, weighted=weighted, **run.how
+        run.reference,
+        run.data,
+        out,
+        method=method,
+        share=share,
+        outlier_share=outlier_share,
+        weighted=weighted,
+        boundary_first=boundary_first,
+        **run.how,
     )
     if run.as_json:
         print_json(found.summary())
@@ -92,6 +106,7 @@ def sample(run: Run, method: str, share: float | None, outlier_share: float | No
 @click.option("--confusion", nargs=2, metavar="CLASS TAKEN_FOR", help="For taken-for: which confusion.  [the most frequent]")
 @click.option("--checkpoint", "checkpoints", type=PATH, multiple=True, help="For learned-first: spec of an earlier state, oldest first.")
 @click.option("--other", type=PATH, help="For model-similarity: spec of the model to compare with.")
+@bank_option
 @click.option("--out", type=PATH, required=True, help="Folder for diagnosis.html and diagnosis.json.")
 @model_option
 @labeling_config_option
@@ -104,6 +119,7 @@ def diagnose(
     confusion: tuple[str, str] | None,
     checkpoints: tuple[Path, ...],
     other: Path | None,
+    bank: str | None,
     out: Path,
     replace_existing: bool,
 ) -> None:
@@ -119,6 +135,7 @@ def diagnose(
         confusion=confusion,
         checkpoints=checkpoints,
         other=other,
+        bank=bank,
         replace_existing=replace_existing,
         **run.how,
     )
@@ -154,6 +171,7 @@ def diagnose(
 @click.option(
     "--faces", type=click.Choice(("0", "6", "12")), default="0", help="Cells along an edge for which a torch model makes images.  [none]"
 )
+@bank_option
 @click.option("--graph", metavar="CLASS", help="Also draw what this class is recognised by, layer by layer: graph.html.")
 @click.option("--against", metavar="CLASS", help="Another class beside it, and what both share.")
 @click.option("--out", type=PATH, required=True, help="Folder for atlas.html and atlas.json.")
@@ -166,6 +184,7 @@ def atlas(
     layers: tuple[str, ...],
     places: str,
     faces: str,
+    bank: str | None,
     graph: str | None,
     against: str | None,
     out: Path,
@@ -182,6 +201,7 @@ def atlas(
         layers,
         places=places,
         faces=int(faces),
+        bank=bank,
         graph=graph,
         against=against,
         replace_existing=replace_existing,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from annotriage.model.spec import ModelSpec
     from annotriage.training.retraining import Training
 
+COLLECT = ("rarest", "max-margin", "gmm-full", "gmm-spherical")
 PERPLEXITIES = ("off", "kl", "gaussian", "gmm")
 
 
@@ -63,6 +64,13 @@ PERPLEXITIES = ("off", "kl", "gaussian", "gmm")
 @click.option("--drop-above", type=float, help="Perplexity in nats above which a sample is taken for noise and sits out.  [none]")
 @click.option("--readmit", type=int, default=4, show_default=True, help="Epochs after which all samples come back; 0 = never.")
 @click.option("--pool", help="DATA to choose from what to collect: ranked by rarity into collect.csv.")
+@click.option(
+    "--collect",
+    type=click.Choice(COLLECT),
+    default="rarest",
+    show_default=True,
+    help="How the pool is ranked: what is rare among training items, or what lies where classes or clusters meet.",
+)
 @click.option("--scores", is_flag=True, help="EL2N and GraNd of every sample, in samples.csv.")
 @click.option("--prune", is_flag=True, help="Measure which part of the training set could go.")
 @click.option("--learning-curve", is_flag=True, help="Measure what 500 more labels would gain.")
@@ -94,6 +102,7 @@ def train(
     drop_above: float | None,
     readmit: int,
     pool: str | None,
+    collect: str,
     scores: bool,
     prune: bool,
     learning_curve: bool,
@@ -133,7 +142,7 @@ def train(
         mixup=mixup,
         seed=settings.seed,
     )
-    wishes = Wishes(scores=scores, prune=prune, curve=learning_curve, strange=strange, pool=pool)
+    wishes = Wishes(scores=scores, prune=prune, curve=learning_curve, strange=strange, pool=pool, collect=collect)
     chosen: dict[str, Any] = {"plan": plan, "wishes": wishes, "new_classes": new_classes or None, "replace_existing": replace_existing}
     if project is not None:
         if reference_path or model_path or reviewed or augmented or calibration or keep_out:

@@ -9,8 +9,8 @@ import numpy as np
 from annotriage.diagnosis.boundary_tree import boundary_tree
 from annotriage.diagnosis.cells import confusion_matrix, latent_grid, uniform
 from annotriage.diagnosis.errors_first import errors_first
-from annotriage.diagnosis.ratios import both_ends, margin_clusters, mixture_clusters, weighted_draw
-from annotriage.diagnosis.view import Chosen, View
+from annotriage.diagnosis.ratios import Clusters, both_ends, margin_clusters, mixture_clusters, weighted_draw
+from annotriage.diagnosis.view import UNLABELLED, Array, Chosen, View
 from annotriage.diagnosis.visual import visual
 from annotriage.errors import DataError, SettingError
 
@@ -37,6 +37,10 @@ class Method(StrEnum):
         return self in (Method.GMM_SPHERICAL, Method.GMM_FULL, Method.MAX_MARGIN)
 
 
+# What takes neither labels nor the model's answers of the items that it chooses from.
+FOR_UNLABELLED = (Method.MAX_MARGIN, Method.GMM_FULL, Method.GMM_SPHERICAL, Method.LATENT_GRID, Method.VISUAL, Method.UNIFORM)
+
+
 def choose(
     view: View,
     method: Method,
@@ -58,10 +62,7 @@ def choose(
         raise DataError("there are no items to choose from")
     size = min(len(view), max(1, round((SHARE if share is None else share) * len(view))))
     if method.by_ratio:
-        if method is Method.MAX_MARGIN:
-            clusters = margin_clusters(view, rng)
-        else:
-            clusters = mixture_clusters(view, "full" if method is Method.GMM_FULL else "spherical", rng)
+        clusters = _clusters(view, method, rng)
         return weighted_draw(clusters, size, rng) if weighted else both_ends(clusters, size, _or(outlier_share, OUTLIER_SHARE))
     if method is Method.BOUNDARY_TREE:
         return boundary_tree(view, rng)
@@ -73,6 +74,46 @@ def choose(
         Method.ERRORS_FIRST: errors_first,
     }
     return drawn[method](view, size, rng)
+
+
+def choose_further(known: View, points: Array, method: Method, size: int, rng: np.random.Generator) -> Chosen:
+    """Choose among items that nobody has labelled, by what labelled ones teach: which of them to label next.
+
+    known: the labelled items. points: (N, d) of the others in the same space; rows of what is chosen are theirs. method: one of
+    `FOR_UNLABELLED`. size: how many. Raises SettingError for another method, DataError without points, FitError as `choose`.
+    """
+    if method not in FOR_UNLABELLED:
+        raise SettingError(f"method: {method} needs the labels of what it chooses from; take one of {', '.join(FOR_UNLABELLED)}")
+    if not len(points):
+        raise DataError("there are no items to choose from")
+    size = min(size, len(points))
+    if method.by_ratio:
+        found = further_clusters(known, points, method, rng)
+        return both_ends(found, size, OUTLIER_SHARE)
+    unknown = np.full(len(points), UNLABELLED)
+    return choose(View(points, unknown, unknown, known.classes), method, size / len(points), rng=rng)
+
+
+def further_clusters(known: View, points: Array, method: Method, rng: np.random.Generator) -> Clusters:
+    """The cluster of each of N further points, (N, d), and how surely it belongs there; clusters are made of all items together.
+
+    method: one that goes by ratios. Raises FitError as `choose`.
+    """
+    unknown = np.full(len(points), UNLABELLED)
+    joined = View(
+        np.concatenate([known.latent, points]),
+        np.concatenate([known.predicted, unknown]),
+        np.concatenate([known.truth, unknown]),
+        known.classes,
+    )
+    found = _clusters(joined, method, rng)
+    return Clusters(found.cluster[len(known) :], found.ratio[len(known) :])
+
+
+def _clusters(view: View, method: Method, rng: np.random.Generator) -> Clusters:
+    if method is Method.MAX_MARGIN:
+        return margin_clusters(view, rng)
+    return mixture_clusters(view, "full" if method is Method.GMM_FULL else "spherical", rng)
 
 
 def check(method: Method, share: float | None, outlier_share: float | None, weighted: bool) -> None:

@@ -41,6 +41,10 @@ class View:
     def __len__(self) -> int:
         return len(self.predicted)
 
+    def rows(self, which: Array) -> View:
+        """Some of the items, by index."""
+        return View(self.latent[which], self.predicted[which], self.truth[which], self.classes)
+
 
 class Why(StrEnum):
     """Why an item was chosen."""
@@ -69,6 +73,11 @@ class Chosen:
     ratio: Array
     weight: Array
     why: tuple[Why, ...]
+
+    @property
+    def boundary_first(self) -> Array:
+        """(n,) places in the sample, the items nearest to a boundary between two clusters first; without ratios as they are."""
+        return np.argsort(self.ratio, kind="stable")
 
 
 def chosen(rows: Array, cluster: Array, why: Array, ratio: Array | None = None, weight: Array | None = None) -> Chosen:

@@ -29,6 +29,11 @@ class SeededSample(Generic[T]):
         entry = (-place, self._offered, make())
         heapq.heappushpop(self._heap, entry) if full else heapq.heappush(self._heap, entry)
 
+    @property
+    def outgoing(self) -> T | None:
+        """What falls out when one more is taken in, also while that one is made; None as long as there is room."""
+        return self._heap[0][2] if len(self._heap) == self._size else None
+
     def values(self) -> list[T]:
         """The sample, in the order of its places: any beginning of it is a smaller uniform sample."""
         return [value for _, _, value in sorted(self._heap, key=lambda entry: (-entry[0], entry[1]))]

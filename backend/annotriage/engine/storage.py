@@ -59,7 +59,7 @@ def read_part(description: Path, arrays_file: Path, name: str, classes: Mapping[
 def _read_head(description: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(description.read_text("utf-8")))
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, TypeError, ValueError, RecursionError) as error:
         raise _unreadable(description.parent, error) from error
 
 
@@ -77,7 +77,7 @@ def _checked(head: Mapping[str, Any], name: str, description: Path, arrays_file:
     try:
         with np.load(arrays_file, allow_pickle=False) as file:
             return from_tree(head[name], dict(file), classes)
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile, SettingError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, zipfile.BadZipFile, SettingError) as error:
         raise MismatchError(f"{folder}: {description.name} was changed, it does not fit its arrays ({error!r}); fit it again") from error
 
 

@@ -14,6 +14,7 @@ Array = NDArray[Any]
 
 FEWEST = 10  # UMAP's spectral start needs more points than this; fewer are drawn by principal components
 NEIGHBOURS = 5  # among which a further point is placed
+AT_ONCE = 2**24  # distances in memory
 BUNDLE = 32  # columns whose minimum is looked at first
 SHARPNESS = 4  # how much more the nearest of them count: a point belongs to an island, not between two
 
@@ -63,9 +64,10 @@ def nearest_training(points: Array, training: Array, count: int) -> Array:
     """Indices (N, count) of the training points nearest to each of (N, n) points, the nearest first."""
     count = min(count, len(training))
     nearest = np.empty((len(points), count), dtype=np.int32)
-    for start in range(0, len(points), 1024):
-        squared = squared_distances(np.asarray(points[start : start + 1024], dtype=np.float32), training)
-        nearest[start : start + 1024] = _smallest(squared, count)
+    rows = max(1, min(1024, AT_ONCE // max(len(training), 1)))
+    for start in range(0, len(points), rows):
+        squared = squared_distances(np.asarray(points[start : start + rows], dtype=np.float32), training)
+        nearest[start : start + rows] = _smallest(squared, count)
     return nearest
 
 

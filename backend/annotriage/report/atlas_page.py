@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from annotriage.advice.atlas_words import evidence_sentence, explained_sentence, places_sentence, strange_sentence
 from annotriage.data import Source
@@ -22,11 +23,13 @@ from annotriage.engine.diagnosis.faces import MadeFace, make_faces
 from annotriage.engine.folders import refuse_existing, whole_folder
 from annotriage.engine.reference import Reference
 from annotriage.errors import SettingError
-from annotriage.report.atlas_data import atlas_data
+from annotriage.report.atlas_data import atlas_data, shown_rows
 from annotriage.report.graph_page import PAGE as GRAPH
 from annotriage.report.graph_page import write_graph
 from annotriage.report.html import bundle, frame, template, write_page
 from annotriage.report.output import json_text
+
+Array = NDArray[Any]
 
 PAGE, FIGURES = "atlas.html", "atlas.json"
 
@@ -53,7 +56,7 @@ def atlas_to_folder(
     refuse_existing(Path(out), what="results", mark=FIGURES, replaceable=replace_existing)
     if against is not None and graph is None:
         raise SettingError(f"against: there is no graph to set {against!r} against; name its class with --graph")
-    how = {key: value for key, value in options.items() if key != "places"}
+    how = {key: value for key, value in options.items() if key not in ("places", "bank")}
     drawn = None if graph is None else attribution_graph(reference, data, graph, against, layers, **how)
     found = replace(atlas(reference, data, layers, **options), graph=drawn)
     made: dict[str, list[MadeFace]] = {}
@@ -86,10 +89,11 @@ def write_atlas(found: Atlas, path: Path, made: Mapping[str, Sequence[MadeFace]]
     """Write the page, whole or not at all. made: images for the cells of each layer, `side` along an edge. Raises OutputError if it cannot
     be written."""
     program = bundle("elements.js", "theme_button.js", "atlas_walk.js", "atlas.js")
-    whole = atlas_data(found)
-    shown = _lookable(found, whole)
+    rows = shown_rows(found)
+    whole = atlas_data(found, rows)
+    shown = _lookable(found, whole, rows)
     for drawn, layer in zip(whole["layers"], found.layers, strict=True):
-        drawn["patches"] = _patches(layer, shown)
+        drawn["patches"] = _patches(layer, shown, rows)
         for level in drawn["levels"]:
             if level["side"] == side:
                 some = (made or {}).get(layer.name, ())
@@ -113,18 +117,19 @@ def write_atlas(found: Atlas, path: Path, made: Mapping[str, Sequence[MadeFace]]
     write_page(pieces, path)
 
 
-def _lookable(found: Atlas, whole: Mapping[str, Any]) -> list[bytes]:
-    """The pictures of the items that a click shows: strange ones and those that cells list; of the others nothing."""
+def _lookable(found: Atlas, whole: Mapping[str, Any], rows: Array) -> list[bytes]:
+    """The pictures of the items that a click shows: strange ones and those that cells list; of the others nothing. rows: of the items."""
     cells = (cell for layer in whole["layers"] for level in layer["levels"] for cell in level["cells"])
     wanted = set(whole["items"]["strange"]).union(*(cell["items"] for cell in cells))
-    return [picture if item in wanted else b"" for item, picture in enumerate(found.inside.pictures)]
+    pictures = found.inside.pictures
+    return [pictures[row] if pictures and item in wanted else b"" for item, row in enumerate(rows.tolist())] if pictures else []
 
 
-def _patches(layer: LayerAtlas, shown: list[bytes]) -> dict[int, int]:
-    """The patches of a layer's medoids, put behind the pictures: their places there, by item."""
+def _patches(layer: LayerAtlas, shown: list[bytes], rows: Array) -> dict[int, int]:
+    """The patches of a layer's medoids, put behind the pictures: their places there, by item. rows: of the items."""
     if not layer.patches:
         return {}
     medoids = sorted({int(cell.items[0]) for cells in layer.levels.values() for cell in cells})
     start = len(shown)
-    shown += [layer.patches[item] for item in medoids]
-    return {item: start + place for place, item in enumerate(medoids)}
+    shown += [layer.patches[row] for row in medoids]
+    return {int(np.searchsorted(rows, row)): start + place for place, row in enumerate(medoids)}

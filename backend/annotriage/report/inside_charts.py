@@ -10,7 +10,8 @@ from markupsafe import Markup
 from annotriage.report import svg
 
 READABLE = 0.55  # how deep a colour may be on which words stand
-LINES = 8  # colours; more lines share them
+LINES = 8  # colours; of more lines the others are dashed
+STEPS = 4  # between the lines of the grid
 SERIES = ("c-series-0", "c-series-5", "c-series-2")  # colours of bars that stand together
 
 
@@ -80,9 +81,9 @@ def heat_chart(
 
 
 def lines_chart(title: str, places: Sequence[str], series: Sequence[str], values: Sequence[Sequence[float]], described: str) -> Markup:
-    """Lines over named places, evenly spaced, from 0 to the largest value; each line carries its name at its end. values: line by line."""
+    """Lines over named places, evenly spaced, from 0 to a round number; each line carries its name at its end. values: line by line."""
     left, right, top, bottom = 52.0, 440.0, 12.0, 230.0
-    upper = max((value for row in values for value in row if math.isfinite(value)), default=0.0) or 1.0
+    upper = _round_top(max((value for row in values for value in row if math.isfinite(value)), default=0.0) or 1.0)
 
     def x(place: float) -> float:
         return left + (right - left) * place / max(len(places) - 1, 1)
@@ -91,15 +92,16 @@ def lines_chart(title: str, places: Sequence[str], series: Sequence[str], values
         return bottom - (bottom - top) * value / upper
 
     parts = []
-    for step in range(5):
-        parts.append(svg.line(left, y(upper * step / 4), right, y(upper * step / 4), "c-grid"))
-        parts.append(svg.text(left - 8, y(upper * step / 4) + 4, f"{upper * step / 4:.2g}", "c-tick c-end"))
+    for step in range(STEPS + 1):
+        value = upper * step / STEPS
+        parts.append(svg.line(left, y(value), right, y(value), "c-grid"))
+        parts.append(svg.text(left - 8, y(value) + 4, f"{value:.4g}", "c-tick c-end"))
     parts += [svg.text(x(place), bottom + 20, name, "c-tick") for place, name in enumerate(places)]
     ends = []
     for number, (name, row) in enumerate(zip(series, values, strict=True)):
         known = [(float(place), value) for place, value in enumerate(row) if math.isfinite(value)]
         if known:
-            kind = f"c-line-{number % LINES}"
+            kind = f"c-line-{number % LINES}{' c-dashed' if number >= LINES else ''}"
             parts.append(svg.path(known, x, y, kind))
             parts += [svg.dot(x(place), y(value), 3, f"c-series-{number % LINES}") for place, value in known]
             ends.append((y(known[-1][1]), x(known[-1][0]), name, number))
@@ -109,6 +111,12 @@ def lines_chart(title: str, places: Sequence[str], series: Sequence[str], values
         parts.append(svg.line(end + 4, at, right + 14, height, "c-grid"))
         parts.append(svg.text(right + 18, height + 4, name, f"c-name c-start c-fill-{number % LINES}"))
     return svg.frame(title, described, right + 190, max(bottom, height) + 28, parts)
+
+
+def _round_top(value: float) -> float:
+    """The smallest round number that is not below a value: `STEPS` times 1, 2, 2.5 or 5, or one of these times a power of ten."""
+    scale = 10.0 ** math.floor(math.log10(value / STEPS))
+    return STEPS * next(scale * digit for digit in (1, 2, 2.5, 5, 10) if scale * digit * STEPS >= value * (1 - 1e-9))
 
 
 def _shortened(name: str, longest: int = 26) -> str:

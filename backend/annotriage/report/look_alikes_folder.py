@@ -43,7 +43,7 @@ def read_look_alikes(folder: Path) -> tuple[LookAlikes, list[str]]:
         group = LookAlikes(ids, paths, points, **facts)
         with (folder / QUESTIONS).open(encoding="utf-8-sig", newline="") as table:
             rows = list(csv.DictReader(table))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{folder}: no group of look-alikes can be read there ({error}); make one with --data and --like") from error
     answers: list[str] = []
     for number, (row, id) in enumerate(zip(rows, group.ids, strict=False), start=2):

@@ -219,10 +219,10 @@ def _write_regions(training: Training, path: Path) -> None:
 
 def _write_candidates(training: Training, path: Path) -> None:
     rows: list[list[Cell]] = [
-        [rank, item.id, item.surprise, item.region or None, item.label, item.outlier_score]
+        [rank, item.id, item.surprise, item.region or None, item.label, item.outlier_score, item.ratio]
         for rank, item in enumerate(training.candidates or (), start=1)
     ]
-    _write(path, ("rank", "id", "perplexity", "region", "label", "outlier_score"), rows)
+    _write(path, ("rank", "id", "perplexity", "region", "label", "outlier_score", "ratio"), rows)
 
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:

@@ -64,7 +64,8 @@ PATIENCE = {
 }
 IDLE_SECONDS = 120.0  # for which a transaction on PostgreSQL may ask nothing
 MANY = 100  # rows from which on a statement is worth being made for them
-CACHE_KB = 16 * 1024  # of SQLite's pages that a connection keeps; each process has up to 30, and the system keeps the file's pages, too
+CACHE_KB = 16 * 1024  # of SQLite's pages that a connection keeps; the system keeps the file's pages, too
+KEPT, MOST_CONNECTIONS = 6, 30  # connections to SQLite of a process that idle, each with its pages, and of those that it has at once
 GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
 # What the database raises on a bad day of its own, whatever it was asked: it is away, full, locked, or may not be written to. Not
 # supported is what a spare server says of writing as long as it has not taken over.
@@ -348,7 +349,8 @@ def _engine(url: str, checkpoints: bool, make: bool) -> Engine:
                 file.parent.mkdir(parents=True, exist_ok=True)
             options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
             # The connection that was used last is taken first: its pages are at hand, and the others' are not read.
-            engine = create_engine(address, connect_args=options, pool_size=20, pool_use_lifo=True, json_serializer=_json)
+            pool = {"pool_size": KEPT, "max_overflow": MOST_CONNECTIONS - KEPT, "pool_use_lifo": True}
+            engine = create_engine(address, connect_args=options, json_serializer=_json, **pool)
             _tune_sqlite(engine, checkpoints)
             return engine
         if address.get_backend_name() != "postgresql":

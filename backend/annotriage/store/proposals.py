@@ -24,6 +24,7 @@ from annotriage.store.twins import was_told
 
 AT_WORK = (ProposalState.ASKING, ProposalState.SPLITTING, ProposalState.LABELLING, ProposalState.UNDOING)  # of the service
 AT_ONCE = 20_000  # points in memory
+MEMBERS = (Route.OUTLIER, Route.UNCERTAIN)  # routes of those that may become members
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,24 +90,31 @@ class Rest:
 _COLUMNS = columns_of(proposal, Proposal)
 
 
-def free_items(connection: Connection, project: Project, item_ids: Collection[int] | None = None) -> list[int]:
+def free_items(
+    connection: Connection, project: Project, item_ids: Collection[int] | None = None, routes: Collection[Route] = MEMBERS
+) -> list[int]:
     """Items that may become members: they wait for a person, could be judged, and nobody drew them at random or has seen an answer of
-    theirs. None: all of the project."""
-    query = select(item.c.id).where(*_free(project))
+    theirs. None: all of the project. routes: those that they may have."""
+    query = select(item.c.id).where(*_free(project, routes))
     if item_ids is None:
         return list(connection.execute(query.order_by(item.c.id)).scalars())
     return [id for ids in chunks(sorted(set(item_ids))) for id in connection.execute(query.where(item.c.id.in_(ids))).scalars()]
 
 
-def free_points(connection: Connection, project: Project, most: int) -> Iterator[tuple[list[int], list[bytes]]]:
-    """The latest items that may become members and where they lie, (n,) float16 as bytes each: so many at most, some at a time."""
+def free_points(
+    connection: Connection, project: Project, most: int, routes: Collection[Route] = MEMBERS
+) -> Iterator[tuple[list[int], list[bytes]]]:
+    """The latest items that may become members and where they lie, (n,) float16 as bytes each: so many at most, some at a time.
+
+    routes: those that they may have.
+    """
     query = select(item.c.id, point.c.compressed).join(point, point.c.item_id == item.c.id)
-    query = query.where(point.c.reference_id == project.reference_id, *_free(project)).order_by(item.c.id.desc()).limit(most)
+    query = query.where(point.c.reference_id == project.reference_id, *_free(project, routes)).order_by(item.c.id.desc()).limit(most)
     for rows in connection.execute(query.execution_options(yield_per=AT_ONCE)).partitions():
         yield [row.id for row in rows], [row.compressed for row in rows]
 
 
-def _free(project: Project) -> tuple[ColumnElement[bool], ...]:
+def _free(project: Project, routes: Collection[Route]) -> tuple[ColumnElement[bool], ...]:
     others = (
         exists(select(spot_check.c.item_id).where(spot_check.c.item_id == item.c.id)),
         exists(select(proposal_member.c.item_id).where(proposal_member.c.item_id == item.c.id, proposal_member.c.active)),
@@ -117,7 +125,7 @@ def _free(project: Project) -> tuple[ColumnElement[bool], ...]:
         ~item.c.dismissed,
         ~item.c.labelled,
         ~item.c.gone,
-        item.c.route.in_((Route.OUTLIER, Route.UNCERTAIN)),
+        item.c.route.in_(routes),
         item.c.external_id.is_not(None),
         *(~other for other in others),
         ~was_told(item.c.id),

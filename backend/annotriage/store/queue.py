@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, false, func, or_, select, true, tuple_, union_all
 
-from annotriage.states import FOR_PEOPLE, ROUTES, SETTLED, UNSETTLED, Route, Standing
+from annotriage.states import FOR_PEOPLE, ROUTES, SETTLED, UNSETTLED, InsightKind, Route, Standing
 from annotriage.store.blindness import is_asked, is_blind, is_hidden
 from annotriage.store.browsing import Item, in_sight, items_of
 from annotriage.store.counters import chunks
@@ -22,12 +22,13 @@ from annotriage.store.database import read_once
 from annotriage.store.datasets import id_of_all, routes_of, routes_of_datasets
 from annotriage.store.filters import Filters, Test, of_routes, ranges, stands, tests
 from annotriage.store.gold import is_open_copy
+from annotriage.store.insights import insight_of
 from annotriage.store.projects import Project
 from annotriage.store.schema import counter, group_member, item, item_dataset, proposal_member, spot_check, verdict
 
 WAITING = Filters()
 QUEUED = (Standing.WAITING, Standing.OUT)
-ORDERS = ("strangest", "groups", "boundary", "newest")
+ORDERS = ("strangest", "groups", "boundary", "chosen", "newest")
 LOOKED_AT = 2_000  # rows that a filter looks at for one page
 DAYS_WORK = 10_000  # items
 FEW = 5_000  # items of a dataset up to which it is read whole
@@ -76,10 +77,10 @@ def queue_page(
     """Items that wait for a person.
 
     order: "strangest" (least trusted first), "groups" (one of each group among the outliers first, then the strangest), "boundary" (those
-    nearest to being automatic first), "newest". after: the key of the last row seen; the faces of groups are on the first page, besides
-    `limit` others.
+    nearest to being automatic first), "chosen" (those that a sampler chose first, as it put them, then the strangest), "newest". after: the
+    key of the last row seen; the faces of groups and what a sampler chose are on the first page, besides `limit` others.
     """
-    faces = _faces(connection, project, filters) if order == "groups" else []
+    faces = _first(connection, project, order, filters)
     ids, next_key, stopped = _walk(connection, project, order, filters, after, limit, backwards=False, without=faces)
     shown = ids if after is not None else [*faces, *ids]
     return Page(items_of(connection, project, shown), next_key, stopped)
@@ -196,7 +197,7 @@ def neighbours(
     connection: Connection, project: Project, item_id: int, *, order: str = "strangest", filters: Filters = WAITING
 ) -> tuple[int | None, int | None]:
     """The ids of the items before and after one in the queue; of an item that waits no more, those beside its former place."""
-    faces = _faces(connection, project, filters) if order == "groups" else []
+    faces = _first(connection, project, order, filters)
     if item_id in faces:
         place = faces.index(item_id)
         before = faces[place - 1] if place else None
@@ -347,6 +348,25 @@ def _place(project: Project, filters: Filters) -> ColumnElement[Any]:
 def _in_dataset(dataset_id: int) -> ColumnElement[bool]:
     member = item_dataset.alias("member")
     return exists().where(member.c.dataset_id == dataset_id, member.c.item_id == item.c.id).correlate_except(member)
+
+
+def _first(connection: Connection, project: Project, order: str, filters: Filters) -> list[int]:
+    """What stands before all others in this order."""
+    if order == "groups":
+        return _faces(connection, project, filters)
+    return _chosen(connection, project, filters) if order == "chosen" else []
+
+
+def _chosen(connection: Connection, project: Project, filters: Filters) -> list[int]:
+    """What a sampler chose last, as it put it; those that pass the filters."""
+    found = insight_of(connection, project.id, InsightKind.SAMPLE)
+    ids = [] if found is None else [int(one["item_id"]) for one in found.facts["chosen"]]
+    if not ids:
+        return []
+    mine = select(item.c.id).where(item.c.project_id == project.id, item.c.id.in_(ids), ~is_hidden(item.c.id), *stands(filters))
+    mine = of_routes(mine, filters).where(*(test(item.c.id) for test in tests(project, filters, dataset=True)))
+    wanted = set(connection.execute(mine).scalars())
+    return [id for id in ids if id in wanted]
 
 
 def _faces(connection: Connection, project: Project, filters: Filters) -> list[int]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.engine.collecting import Collected
+from annotriage.engine.diagnosis.labelling_next import BY_ODDS, odds_of_further
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.reference import Reference
 from annotriage.latent.density import Density, fit_density
@@ -23,6 +24,8 @@ from annotriage.model import Outputs
 
 Array = NDArray[Any]
 
+RAREST = "rarest"
+COLLECT = (RAREST, *BY_ODDS)  # how a pool may be ranked
 RARE = 0.05  # of the training items lie in regions of low density
 LEAST = 20
 FACES = 8
@@ -49,7 +52,8 @@ class Candidate:
     """An item of a pool that could be collected.
 
     surprise: -ln density, in nats, larger = rarer. region: the nearest one's number, 0 if none was found. label: what the new model says
-    of it. outlier_score: how strange it is, 1 = stranger than all held-out items.
+    of it. outlier_score: how strange it is, 1 = stranger than all held-out items. ratio: odds that it belongs to the class or cluster where
+    it lies, None unless a sampler ranked it.
     """
 
     id: str
@@ -57,6 +61,7 @@ class Candidate:
     region: int
     label: str
     outlier_score: float
+    ratio: float | None = None
 
 
 def wanted_density(trained: Collected, classes: int, kind: str, seed: int) -> Density:
@@ -95,9 +100,20 @@ def _by_label(scattered: Array, trained: Collected, surprise: Array) -> list[Arr
     return [*groups, rest] if len(rest) else groups
 
 
-def rank_pool(pool: Collected, reference: Reference, density: Density, trained: Collected, regions: tuple[Region, ...]) -> list[Candidate]:
-    """Candidates of a pool, the one from the rarest region first. pool: what the new model makes of them."""
+def rank_pool(
+    pool: Collected,
+    reference: Reference,
+    density: Density,
+    trained: Collected,
+    regions: tuple[Region, ...],
+    collect: str = RAREST,
+) -> list[Candidate]:
+    """Candidates of a pool, the one from the rarest region first, or by a sampler the one nearest to a boundary between classes.
+
+    pool: what the new model makes of them. collect: one of `COLLECT`. Raises FitError where a sampler finds one class alone.
+    """
     surprise = density.surprise(pool.activations[0])
+    ratios = None if collect == RAREST else odds_of_further(reference, pool.activations[0], collect, reference.settings.seed)
     judged = reference.judge(Outputs(pool.logits, pool.activations))
     near = np.zeros(len(surprise), dtype=int)
     if regions:
@@ -112,6 +128,7 @@ def rank_pool(pool: Collected, reference: Reference, density: Density, trained: 
             int(near[row]),
             " + ".join(reference.space.texts(judged.labels[row])),
             float(judged.outlier_score[row]),
+            None if ratios is None else float(ratios[row]),
         )
-        for row in np.argsort(-surprise, kind="stable")
+        for row in np.argsort(-surprise if ratios is None else ratios, kind="stable")
     ]

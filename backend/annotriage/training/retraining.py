@@ -20,7 +20,7 @@ from annotriage.engine.collecting import Collected, collect
 from annotriage.engine.fitting import fit_collected
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.reference import Reference
-from annotriage.errors import ModelError, TrainingError
+from annotriage.errors import ModelError, SettingError, TrainingError
 from annotriage.model import Model, Outputs, load_model
 from annotriage.model.onnx_head import onnx_encoder_with_head, write_onnx_head
 from annotriage.model.spec import ModelSpec
@@ -33,7 +33,7 @@ from annotriage.training.learner import Head, Learner
 from annotriage.training.learning_curve import LearningCurve, learning_curve
 from annotriage.training.plan import Plan
 from annotriage.training.pruning import Proposal, pruning
-from annotriage.training.regions import Candidate, Region, low_density_regions, rank_pool, wanted_density
+from annotriage.training.regions import COLLECT, RAREST, Candidate, Region, low_density_regions, rank_pool, wanted_density
 from annotriage.training.side_by_side import SideBySide, side_by_side
 from annotriage.training.state import SavedState
 from annotriage.training.strange_items import StrangeItems, gain_of_strange
@@ -49,7 +49,7 @@ class Wishes:
     """What else to find out. scores: EL2N and GraNd. prune: what part of the training set can go. curve: what more labels would gain.
 
     strange: what the added items bring that the former reference calls outliers. pool: candidates to rank by how rare they are among what
-    was trained on.
+    was trained on; collect: or by a sampler of `COLLECT`, those nearest to a boundary between classes first.
     """
 
     scores: bool = False
@@ -57,6 +57,7 @@ class Wishes:
     curve: bool = False
     strange: bool = False
     pool: Source | None = None
+    collect: str = RAREST
 
     @property
     def measured(self) -> bool:
@@ -126,6 +127,10 @@ def retrain(
     spec = _spec_of(base, model)
     if wishes.strange and (former is None or spec.factory or spec.head == "none"):
         raise TrainingError("which items are strange is told by the reference of an .onnx model whose head is trained; leave --strange out")
+    if wishes.collect not in COLLECT:
+        raise SettingError(f"collect: {wishes.collect!r} is none of {', '.join(COLLECT)}")
+    if wishes.collect != RAREST and wishes.pool is None:
+        raise SettingError(f"collect: there are no candidates to rank by {wishes.collect}; give some with --pool")
     if wishes.measured and calibration is None:
         raise TrainingError(NOTHING_TO_MEASURE_ON)
     opened = partial(open_dataset, labeling_config=labeling_config, classes=spec.classes, server=server)
@@ -166,7 +171,7 @@ def retrain(
     candidates = None
     if wishes.pool is not None:
         pool = collect(new, opened(wishes.pool), space, settings, progress, "pool", lambda item: None)
-        candidates = rank_pool(pool, reference, density, trained, regions)
+        candidates = rank_pool(pool, reference, density, trained, regions, wishes.collect)
     importance, proposal, curve = _further(wishes, examples, measured_on, plan, space, progress)
     strange = None
     if wishes.strange and former is not None and measured_on is not None:

@@ -164,7 +164,7 @@ class IdentityProvider:
             with self._session({}) as session:
                 answer = session.get(address, withhold_token=True, allow_redirects=False)
                 found = answer.json() if answer.status_code == 200 else None
-        except (requests.RequestException, ValueError) as error:
+        except (requests.RequestException, ValueError, RecursionError) as error:
             raise ProviderUnusable(f"{address} does not answer with JSON ({type(error).__name__}).") from error
         if not isinstance(found, dict):
             raise ProviderUnusable(f"{address} answers {answer.status_code} and no JSON object.")
@@ -206,7 +206,7 @@ class IdentityProvider:
             if error.error in ("invalid_client", "unauthorized_client"):
                 raise ProviderUnusable("It does not know this service: look at oidc_client and oidc_secret.") from error
             raise Refused("The identity provider does not know this sign-in any more; begin again.") from error
-        except (requests.RequestException, ValueError, TypeError) as error:
+        except (requests.RequestException, ValueError, TypeError, RecursionError) as error:
             raise ProviderUnusable(f"Its token endpoint does not answer as it must ({type(error).__name__}).") from error
         if not isinstance(token, Mapping):
             raise ProviderUnusable("Its token endpoint does not answer as it must.")

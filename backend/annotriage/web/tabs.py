@@ -21,6 +21,7 @@ MODEL_PAGES = (  # of the tab Model
     ("model_diagnosis", "Diagnosis"),
     ("model_atlas", "Atlas"),
     ("model_image", "One image"),
+    ("model_items", "What to label"),
     ("model_graph", "Attribution graph"),
     ("model_units", "Units and concepts"),
     ("model_layers", "Layers and training"),

@@ -85,7 +85,10 @@ def choices_control(config: str, classes: Sequence[str] = (), names: Sequence[st
     config: the labeling config's XML. classes: the model's. names: as the setting `control` has them; those of other configs may be
     among them. Raises DataError if it is not XML, declares a DTD or entities, or has no such control.
     """
-    controls = list(_choices_controls(_parsed(config), config))
+    try:
+        controls = list(_choices_controls(_parsed(config), config))
+    except RecursionError:
+        raise DataError("the labeling config is nested too deep to be read; copy it again from the project's settings") from None
     named = [control for name in names for control in controls if control.name == name]
     fitting = named or [control for control in controls if control.object_tag == "Image"]
     if not fitting:

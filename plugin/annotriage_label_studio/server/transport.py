@@ -122,7 +122,7 @@ def parsed(answer: httpx.Response) -> Any:
         if PARSED not in answer.extensions:
             answer.extensions[PARSED] = answer.json()
         return answer.extensions[PARSED]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _not_json(answer) from error
 
 
@@ -193,12 +193,12 @@ def _words(answer: httpx.Response) -> str:
     """What an error answer says for people: its detail, and what was wrong with which field."""
     try:
         body = answer.json()
-    except ValueError:
+        if not isinstance(body, dict):
+            return _flat(body)
+        details = body.get("validation_errors") or {key: value for key, value in body.items() if key not in _ENVELOPE}
+        return ": ".join(filter(None, (_flat(body.get("detail")), _flat(details))))
+    except (ValueError, RecursionError):
         return _html_title(answer.text)
-    if not isinstance(body, dict):
-        return _flat(body)
-    details = body.get("validation_errors") or {key: value for key, value in body.items() if key not in _ENVELOPE}
-    return ": ".join(filter(None, (_flat(body.get("detail")), _flat(details))))
 
 
 _ENVELOPE = {"id", "status_code", "version", "detail", "exc_info", "validation_errors"}  # what an error answer of Label Studio has always

@@ -22,6 +22,12 @@ CONFIG = """<View>
 </View>"""
 
 
+def nested(depth):
+    """A config whose choices are one within the other."""
+    choices = "".join(f'<Choice value="{level}">' for level in range(depth)) + "</Choice>" * depth
+    return f'<View><Image name="i" value="$i"/><Choices name="c" toName="i" allownested="true">{choices}</Choices></View>'
+
+
 def test_the_first_choices_on_an_image_are_taken():
     control = choices_control(CONFIG)
     assert (control.name, control.to_name, control.object_tag, control.field, control.multiple) == ("view", "img", "Image", "scan", True)
@@ -74,6 +80,7 @@ def test_the_default_control_takes_every_class():
     ("config", "message"),
     [
         ("<View>", "not valid XML"),
+        (nested(500), "not valid XML .*depth"),
         ("", "not valid XML"),
         ('<!DOCTYPE v [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><View>&b;</View>', "declares a DTD or entities"),
         ('<View><Image name="image" value="$image"/></View>', r"\(Choices found: none\)\. It needs <Image"),
@@ -128,6 +135,10 @@ def test_a_choice_within_another_is_written_and_read_as_its_path():
 def test_other_controls_are_left_alone():
     others = '<RectangleLabels name="box" toName="img"><Label value="bone"/></RectangleLabels><Unknown name="u" toName="img"/><Number/>'
     assert choices_control(CONFIG.replace("<Choices", f"{others}<Choices", 1)) == choices_control(CONFIG)
+
+
+def test_choices_within_choices_are_read_as_deep_as_anybody_writes_them():
+    assert len(choices_control(nested(40)).choices) == 40
 
 
 @given(st.text())

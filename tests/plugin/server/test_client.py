@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import socket
 import threading
 import time
@@ -89,14 +90,26 @@ def test_an_access_token_is_no_token_to_configure(label_studio):
 
 
 def test_a_call_of_a_label_studio_nearby_takes_milliseconds(label_studio):
-    client = Client(label_studio.url, label_studio.token)
+    client, plain = Client(label_studio.url, label_studio.token), {"Authorization": f"Token {label_studio.token}", "Connection": "close"}
 
-    def seconds():
+    def seconds(call):
         began = time.perf_counter()
-        client.get(WHO, include="id")
+        call()
         return time.perf_counter() - began
 
-    wait_until(lambda: seconds() < 0.04, every=0, what="for one such call")  # on a kept connection each waits 44 ms for an acknowledgement
+    def ours():
+        client.get(WHO, include="id")
+
+    def fresh():
+        assert requests.get(f"{label_studio.url}{WHO}", {"include": "id"}, headers=plain, timeout=PATIENCE).ok
+
+    least = [math.inf, math.inf]
+
+    def as_soon():  # on a kept connection each waits 44 ms for an acknowledgement, however fast the machine
+        least[:] = (min(known, seconds(call)) for known, call in zip(least, (ours, fresh), strict=True))
+        return least[0] < least[1] + 0.02
+
+    wait_until(as_soon, every=0, what="for a call that takes no longer than on a connection of its own")
 
 
 # -- a server that does what the test says

@@ -48,6 +48,17 @@ CALLS = {
 }
 
 
+NESTED = [opened * depth + "1" + closed * depth for opened, closed in (("[", "]"), ('{"tasks":', "}")) for depth in (300, 900, 3000)]
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_answer_that_is_nested_without_end_is_an_error_of_the_labeling_tool(faulty, status):
+    for wrong in NESTED:
+        faulty.answers = [(status, {}, wrong)]
+        with pytest.raises(ToolError):
+            Client(faulty.url, "token").get("/api/tasks/", project="1", include="id")
+
+
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("config_known", [True, False])
 def test_an_answer_of_a_wrong_shape_is_an_error_of_the_labeling_tool(faulty, call, config_known):

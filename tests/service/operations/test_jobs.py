@@ -52,7 +52,7 @@ def test_what_was_judged_gets_its_snapshots_and_fields_and_stopping_ends_it(proc
         connection.execute(update(delivery).values(state="confirmed"))
     thread = running()
     wait_until(lambda: tool.calls.count("write_fields") == 8)
-    assert {kind: row.n for kind, row in taken(process).items()} == {"all": 8, "batch": 8}
+    wait_until(lambda: {kind: row.n for kind, row in taken(process).items()} == {"all": 8, "batch": 8}, what="for another thread's")
     with process.store.reading() as connection:
         assert process.owner in {row.owner for row in work.living(connection)}
     process.stopping.set()

@@ -228,4 +228,5 @@ def test_what_fails_because_its_project_is_disconnected_meanwhile_is_no_failure(
     running, _ = loop(ProjectStep("draw", act))
     running.round()
     assert acted == ["1", "2"]
-    assert [record.message for record in caplog.records] == ["draw ended: the project was disconnected meanwhile"]
+    here = [record.message for record in caplog.records if record.thread == threading.get_ident()]  # others may still end their work
+    assert here == ["draw ended: the project was disconnected meanwhile"]

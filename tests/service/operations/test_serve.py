@@ -180,7 +180,7 @@ def test_a_process_that_was_stopped_can_be_ended():
     os.kill(process.pid, signal.SIGSTOP)
     child.stop()
     child.kill()
-    assert child.exitcode == -signal.SIGKILL
+    wait_until(lambda: child.exitcode == -signal.SIGKILL, what="for its end")  # which `kill` waits for a while only
 
 
 def test_a_worker_that_may_not_join_is_not_started_again_and_ends_the_service(children):

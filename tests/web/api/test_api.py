@@ -290,6 +290,8 @@ def test_a_recalibration_is_queued(web, triaged, process):
         "items?after=x",
         "items?after=-1",
         "items?dataset=1e3",
+        "items?dataset=17383815905465540608",
+        "items?dataset=-17383815905465540608",
         "items?unknown=1",
         "queue?after=1",
         "queue?after=x,y",

@@ -12,6 +12,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
+from schemathesis.config._checks import NEGATIVE_DATA_REJECTION_EXPECTED_STATUSES
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from annotriage.service.operations.process import Process
@@ -32,6 +33,7 @@ def api(copied):
     app = create_app(process)
     credentials = {"Authorization": f"Basic {base64.b64encode(b'annotriage:right').decode()}", "Accept-Encoding": "identity"}
     schema = schemathesis.openapi.from_wsgi("/api/openapi.json", app, headers=credentials)
+    schema.config.checks.negative_data_rejection.expected_statuses = [*NEGATIVE_DATA_REJECTION_EXPECTED_STATUSES, 413]
     yield schema, credentials, process
     process.leave()
 

@@ -50,11 +50,13 @@ def cells_of(places: Array, activations: Array, head: Head, side: int, evidence:
     at = np.minimum((places * side).astype(np.intp), side - 1)
     numbers = at[:, 1] * side + at[:, 0]
     overall = activations.mean(axis=0, dtype=np.float64)
+    usually = None if evidence is None else evidence.mean(axis=0)
     found = []
-    for number in np.unique(numbers).tolist():
-        items = np.flatnonzero(numbers == number)
+    order = np.argsort(numbers, kind="stable")
+    for items in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
+        number = int(numbers[items[0]])
         mean = activations[items].mean(axis=0, dtype=np.float64)
-        said = (mean - overall) @ head.weights if evidence is None else evidence[items].mean(axis=0) - evidence.mean(axis=0)
+        said = (mean - overall) @ head.weights if evidence is None else evidence[items].mean(axis=0) - usually
         away = np.square(activations[items] - mean).sum(axis=1)
         found.append(
             Cell(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,28 +37,35 @@ def fit_head(activations: Array, logits: Array) -> Head:
     Of the layer that feeds a dense last one this is that layer itself, found without opening the model; of an earlier layer it is a
     linear probe, whose `explained` says how much of the answers is linear there.
     """
-    layer, answers = np.asarray(activations, dtype=np.float64), np.asarray(logits, dtype=np.float64)
-    middle, target = layer.mean(axis=0), answers.mean(axis=0)
-    centred, wanted = layer - middle, answers - target
-    gram = centred.T @ centred
+    answers = np.asarray(logits, dtype=np.float64)
+    middle, target = activations.mean(axis=0, dtype=np.float64), answers.mean(axis=0)
+    wanted = answers - target
+    gram, along = np.zeros((len(middle), len(middle))), np.zeros((len(middle), answers.shape[1]))
+    for centred, some in _pieces(activations, middle, wanted):
+        gram += centred.T @ centred
+        along += centred.T @ some
     gram[np.diag_indices_from(gram)] += RIDGE * max(float(np.trace(gram)) / len(gram), 1e-12)
-    weights = np.linalg.solve(gram, centred.T @ wanted)
-    left = (wanted - centred @ weights) / np.maximum(1 - _leverage(centred, gram), TINY)[:, None]
+    weights = np.linalg.solve(gram, along)
+    lower = np.linalg.cholesky(gram)
+    left = 0.0
+    for centred, some in _pieces(activations, middle, wanted):
+        leverage = _leverage(centred, lower, len(activations))
+        left += float(np.square((some - centred @ weights) / np.maximum(1 - leverage, TINY)[:, None]).sum())
     total = float((wanted**2).sum())
-    return Head(weights, target - middle @ weights, max(0.0, 1 - float((left**2).sum()) / total) if total > 0 else 1.0)
+    return Head(weights, target - middle @ weights, max(0.0, 1 - left / total) if total > 0 else 1.0)
 
 
-def _leverage(centred: Array, gram: Array) -> Array:
-    """How far each item draws the fit to itself, (N,): with its residual over 1 - this, it counts as if it had been left out.
+def _leverage(centred: Array, lower: Array, count: int) -> Array:
+    """How far each item draws the fit to itself, (n,): with its residual over 1 - this, it counts as if it had been left out.
 
-    Without it a layer with more neurons than there are items would explain everything.
+    Without it a layer with more neurons than there are items would explain everything. count: of all items.
     """
-    from scipy.linalg import cho_factor, solve_triangular
+    from scipy.linalg import solve_triangular
 
-    lower = cho_factor(gram, lower=True)[0]
-    pieces = [np.square(solve_triangular(lower, part.T, lower=True)).sum(axis=0) for part in _pieces(centred)]
-    return np.asarray(1 / len(centred) + np.concatenate(pieces))
+    return np.asarray(1 / count + np.square(solve_triangular(lower, centred.T, lower=True)).sum(axis=0))
 
 
-def _pieces(rows: Array) -> list[Array]:
-    return [rows[start : start + PIECE] for start in range(0, len(rows), PIECE)]
+def _pieces(activations: Array, middle: Array, wanted: Array) -> Iterator[tuple[Array, Array]]:
+    """Some items at a time, as deviations from the mean, and what is wanted of them: never all of them in double precision."""
+    for start in range(0, len(activations), PIECE):
+        yield np.asarray(activations[start : start + PIECE], dtype=np.float64) - middle, wanted[start : start + PIECE]

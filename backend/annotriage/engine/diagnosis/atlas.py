@@ -17,7 +17,10 @@ from annotriage.diagnosis.atlas.classes import class_places, class_similarity
 from annotriage.diagnosis.atlas.head import fit_head
 from annotriage.diagnosis.view import UNLABELLED, View
 from annotriage.engine.diagnosis.attribution import AttributionGraph
+from annotriage.engine.diagnosis.banks import bank_of
+from annotriage.engine.diagnosis.held import rows_of
 from annotriage.engine.diagnosis.inside import LOGITS, NO_CLASS, Cut, Inside, look_through
+from annotriage.engine.diagnosis.sample import method_named
 from annotriage.engine.diagnosis.widened import AT_PLACE, EVIDENCE, Widened, gives_gradients, map_shapes
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.reference import Reference, confidence_logits
@@ -36,6 +39,7 @@ Array = NDArray[Any]
 
 POOLED, RANDOM = "pooled", "random"  # what of a feature map stands for an item
 FEWEST = 10  # usual items from which an atlas can be drawn
+LAID = 100_000  # points of which a layout is made; of more the others are put among them
 COMPRESSED = 50  # principal components that the layout starts from
 
 
@@ -104,6 +108,7 @@ def atlas(
     layers: Sequence[str] = (),
     *,
     places: str = POOLED,
+    bank: str | None = None,
     model: ModelSpec | Path | str | None = None,
     settings: Settings | None = None,
     labeling_config: Path | None = None,
@@ -115,7 +120,9 @@ def atlas(
     layers: names, as `annotriage layers` lists them; by default the reference's deciding one. places: of a feature map, "pooled" takes
     the mean of each channel, so that whole images lie together; "random" takes one place of each image, so that patches do. The plane is
     made of the usual items alone (by the setting map: UMAP by default), and outliers are drawn in where their nearest usual items lie.
-    More items than the setting map_sample are sampled. The rest as of `annotriage.triage`.
+    bank: a sampler, such as "max-margin"; the items of a cell that it chose are listed first, those nearest to a boundary between classes
+    at the top, by default those nearest to the cell's mean. More items than the setting map_sample are sampled. The rest as of
+    `annotriage.triage`.
     Source: Carter et al., Activation Atlases, 2019; the classes' sidebar: Hohman et al., Summit, 2019.
     What a cell speaks for is activation times gradient of a torch model; of an ONNX one, which gives no gradients, that of the layer's
     linear map to the answers.
@@ -123,6 +130,8 @@ def atlas(
     """
     if places not in (POOLED, RANDOM):
         raise SettingError(f"places: {places!r} is none of {POOLED}, {RANDOM}")
+    if bank is not None:
+        method_named(bank)  # before hours of reading
     settings = settings or reference.settings
     started = time.perf_counter()
     dataset = open_dataset(data, labeling_config=labeling_config, classes=reference.space.classes, server=server)
@@ -156,11 +165,14 @@ def atlas(
         few = f"{len(usual)} of its {len(inside.ids):,} items are usual"
         raise DataError(f"{inside.dataset}: {few}, too few to draw an atlas from; give at least {FEWEST}")
     seconds = {"reading and running": time.perf_counter() - started, "laying out": 0.0, "the rest": 0.0}
+    banked = None if bank is None else bank_of(inside.view.rows(usual), bank, settings.seed)
     found = []
     with progress("drawing the atlas", len(wanted)) as advance:
         for name in wanted:
-            found.append(_layer(inside, name, usual, settings, seconds, placed=placed))
+            found.append(_layer(inside, name, usual, settings, seconds, placed=placed, banked=banked))
             advance(1)
+    if len(usual) > LAID and settings.map != "pca":
+        inside = inside.noted(f"{LAID:,} items, drawn at random, were laid out; the others were put where their nearest ones of these lie.")
     sure = 1 - miss_probability(confidence_logits(inside.layers[-1], reference.space))
     return Atlas(inside, sure, reference.name, reference.model.name, reference.space, tuple(found), seconds)
 
@@ -181,13 +193,15 @@ def training_atlas(
     settings: Settings,
     *,
     further: bool = False,
+    bank: str | None = None,
     progress: Progress = silent,
 ) -> Atlas:
     """The atlas of the training items that a reference keeps (at most 4,000), in its deciding layer, with outliers drawn in.
 
     Runs no model: for those who have a reference and verdicts alone, as the service has. dataset: what to call the outliers' source.
     further: lay out the other layers that the reference compares, too, in the order in which the model computes them; of outliers only
-    the deciding layer is known, so they have no place (NaN) in the others. Raises DataError if the reference keeps fewer than ten items.
+    the deciding layer is known, so they have no place (NaN) in the others. bank: as of `atlas`. Raises DataError if the reference keeps
+    fewer than ten items.
     """
     started = time.perf_counter()
     sample, space = reference.sample, reference.space
@@ -222,16 +236,17 @@ def training_atlas(
         inside = _with_further(inside, reference, others, len(fallen))
     seconds = {"reading and running": 0.0, "laying out": 0.0, "the rest": time.perf_counter() - started}
     usual, layers = np.arange(count), []
+    banked = None if bank is None else bank_of(view.rows(usual), bank, settings.seed)
     with progress("drawing the atlas", len(inside.layer_names) - 1) as advance:
         for name in inside.layer_names[:-2]:
-            layers.append(_layer(inside, name, usual, settings, seconds, drawn_in=False))
+            layers.append(_layer(inside, name, usual, settings, seconds, drawn_in=False, banked=banked))
             advance(1)
         started = time.perf_counter()
         points = sample.compressed[:count].astype(np.float32)
         laid = _laid(points, settings)
         places = np.empty((0, 2)) if not fallen else place(np.stack([item.point for item in fallen]), points, laid)
         seconds["laying out"] += time.perf_counter() - started
-        layers.append(_drawn(inside, reference.model.layers[0], usual, laid, places))
+        layers.append(_drawn(inside, reference.model.layers[0], usual, laid, places, banked=banked))
     sure = np.append(1 - miss_probability(confidence_logits(sample.logits, space)), [np.nan for _ in fallen])
     return Atlas(inside, sure, reference.name, reference.model.name, space, tuple(layers), seconds)
 
@@ -261,44 +276,77 @@ def _layer(
     *,
     drawn_in: bool = True,
     placed: Sequence[str] = (),
+    banked: Array | None = None,
 ) -> LayerAtlas:
-    """drawn_in: whether it is known what the layer makes of strange items. placed: layers of which one place stands for each item."""
+    """drawn_in: whether it is known what the layer makes of strange items. placed: layers of which one place stands for each item.
+    banked: the places of the usual items in a bank."""
     started = time.perf_counter()
     activations = _activations(inside, name, placed)
-    compression, points = fit_compression(activations[usual], "pca", COMPRESSED, settings.seed)
+    compression, points = fit_compression(rows_of(activations, usual[_some(len(usual), settings.seed)]), "pca", COMPRESSED, settings.seed)
+    if len(points) < len(usual):
+        points = compression.transform(rows_of(activations, usual))
     seconds["the rest"] += time.perf_counter() - started
     started = time.perf_counter()
     laid = _laid(points, settings)
     seconds["laying out"] += time.perf_counter() - started
     started = time.perf_counter()
     unknown = np.full((int(inside.strange.sum()), 2), np.nan)
-    fallen = place(compression.transform(activations[inside.strange]), points, laid) if drawn_in else unknown
-    drawn = _drawn(inside, name, usual, laid, fallen, placed)
+    if drawn_in:
+        some = _some(len(points), settings.seed)
+        fallen = place(compression.transform(activations[inside.strange]), points[some], laid[some])
+    else:
+        fallen = unknown
+    drawn = _drawn(inside, name, usual, laid, fallen, placed, banked)
     seconds["the rest"] += time.perf_counter() - started
     return drawn
 
 
 def _laid(points: Array, settings: Settings) -> Array:
-    return unit_square(fit_map(points, "pca" if settings.map == "none" else settings.map.removesuffix("-3d"), settings.seed))
+    """Places in the unit square, (N, 2). Of more than `LAID` points a random part is laid out, and the others are put among it."""
+    method = "pca" if settings.map == "none" else settings.map.removesuffix("-3d")
+    if len(points) <= LAID or method == "pca":
+        return unit_square(fit_map(points, method, settings.seed))
+    first = _some(len(points), settings.seed)
+    others = np.setdiff1d(np.arange(len(points)), first)
+    places = np.empty((len(points), 2), dtype=np.float32)
+    places[first] = fit_map(points[first], method, settings.seed)
+    places[others] = place(points[others], points[first], places[first])
+    return unit_square(places)
+
+
+def _some(count: int, seed: int) -> Array:
+    """`LAID` of so many rows at random, ascending; all of fewer."""
+    return np.arange(count) if count <= LAID else np.sort(np.random.default_rng(seed).permutation(count)[:LAID])
 
 
 def _activations(inside: Inside, name: str, placed: Sequence[str]) -> Array:
     """(N, d) of a layer: of one place of each item, or of the whole."""
     if name in placed:
-        return np.asarray(inside.layers[inside.layer_names.index(name + AT_PLACE)][:, :-1])
+        return inside.layers[inside.layer_names.index(name + AT_PLACE)][:, :-1]
     return inside.layers[inside.layer_names.index(name)]
 
 
-def _drawn(inside: Inside, name: str, usual: Array, laid: Array, fallen: Array, placed: Sequence[str] = ()) -> LayerAtlas:
-    """usual: rows. laid: their places. fallen: the places of the strange ones."""
+def _drawn(
+    inside: Inside,
+    name: str,
+    usual: Array,
+    laid: Array,
+    fallen: Array,
+    placed: Sequence[str] = (),
+    banked: Array | None = None,
+) -> LayerAtlas:
+    """usual: rows. laid: their places. fallen: the places of the strange ones. banked: as of `_layer`."""
     at = np.empty((len(inside.ids), 2))
     at[usual], at[inside.strange] = laid, fallen
-    activations, logits = _activations(inside, name, placed)[usual], inside.layers[-1][usual]
-    head = fit_head(inside.layers[inside.layer_names.index(name)][usual], logits)  # of a map's means: one place alone says little
+    activations, logits = rows_of(_activations(inside, name, placed), usual), inside.layers[-1][usual]
+    head = fit_head(
+        rows_of(inside.layers[inside.layer_names.index(name)], usual) if name in placed else activations, logits
+    )  # of a map's means: one place alone says little
     said = inside.layers[inside.layer_names.index(name + EVIDENCE)][usual] if name + EVIDENCE in inside.layer_names else None
     if said is not None and said.shape[1] == 1:  # one output for two classes
         said = np.concatenate([-said, said], axis=1)
-    levels = {side: [replace(cell, items=usual[cell.items]) for cell in cells_of(laid, activations, head, side, said)] for side in SIDES}
+    found = {side: cells_of(laid, activations, head, side, said) for side in SIDES}
+    levels = {side: [replace(cell, items=usual[_listed(cell.items, banked)]) for cell in cells] for side, cells in found.items()}
     predicted, classes = inside.view.predicted[usual], inside.view.classes
     return LayerAtlas(
         name,
@@ -311,6 +359,13 @@ def _drawn(inside: Inside, name: str, usual: Array, laid: Array, fallen: Array, 
         tuple(cuts[placed.index(name)] for cuts in inside.cuts) if name in placed and inside.cuts else (),
         said is not None,
     )
+
+
+def _listed(items: Array, banked: Array | None) -> Array:
+    """The items of a cell in the order in which they are looked at: its medoid, which is its face, those of a bank, the others."""
+    if banked is None:
+        return items
+    return np.concatenate([items[:1], items[1:][np.argsort(banked[items[1:]], kind="stable")]])
 
 
 def _cut(model: Model, placed: Sequence[str], side: int) -> Cut:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from annotriage.advice import diagnosis_words as words
 from annotriage.data import Dataset, Item, Source, open_dataset
@@ -17,7 +18,9 @@ from annotriage.diagnosis.query_sets import Accuracy, accuracy, answers
 from annotriage.diagnosis.questions import Query
 from annotriage.diagnosis.view import UNLABELLED
 from annotriage.engine.diagnosis import questions
+from annotriage.engine.diagnosis.banks import bank_of
 from annotriage.engine.diagnosis.inside import Inside, look_through
+from annotriage.engine.diagnosis.sample import method_named
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.reference import Reference
 from annotriage.errors import DataError, SettingError
@@ -26,6 +29,8 @@ from annotriage.model import Model, load_model
 from annotriage.model.spec import ModelSpec
 from annotriage.progress import Progress, silent
 from annotriage.settings import ServiceSettings, Settings
+
+Array = NDArray[Any]
 
 PILOT = 4_000  # items, about, that a sample is compared with
 FACES = 24  # items shown beside an answer
@@ -87,6 +92,7 @@ def diagnose(
     confusion: tuple[str, str] | None = None,
     checkpoints: Sequence[ModelSpec | Path | str] = (),
     other: ModelSpec | Path | str | None = None,
+    bank: str | None = None,
     model: Model | ModelSpec | Path | str | None = None,
     settings: Settings | None = None,
     labeling_config: Path | None = None,
@@ -99,11 +105,14 @@ def diagnose(
     out without. sample: ids of the items to answer on, as `annotriage.sample` chose them: seconds instead of minutes on large data, and
     every answer says how true it is, by a comparison with about 4,000 random items. Without it all items are used.
     confusion: (class, the class it is taken for) of "taken-for", by default the most frequent ones. checkpoints: specs of the model at
-    earlier moments of its training, oldest first. other: spec of a model to compare layers with. The rest as of `annotriage.triage`.
+    earlier moments of its training, oldest first. other: spec of a model to compare layers with. bank: a sampler, such as "max-margin"; of
+    the items that an answer is about it chooses those that are shown, by default the first. The rest as of `annotriage.triage`.
     Source: Mehta et al., Sampling for Deep Learning Model Diagnosis, 2020, table II.
     Raises SettingError for a question that cannot be asked, DataError, ModelError, MismatchError.
     """
     asked = _asked(queries, checkpoints, other)
+    if bank is not None:
+        method_named(bank)  # before hours of reading
     settings = settings or reference.settings
     space = reference.space
     dataset = open_dataset(data, labeling_config=labeling_config, classes=space.classes, server=server)
@@ -114,6 +123,7 @@ def diagnose(
     inside, pilot, quality = _on_sample(whole, sample, settings.seed, dataset)
     if sample is not None and Query.LEARNED_FIRST in asked:
         inside = inside.noted("learned-first: shares of right items are those of the sample, which may prefer errors.")
+    banked = None if bank is None else bank_of(inside.view, bank, settings.seed)
     others = partial(_another, ids=frozenset(inside.ids), dataset=dataset, settings=settings, progress=progress)
     found = []
     with progress("answering", len(asked)) as advance:
@@ -127,7 +137,7 @@ def diagnose(
             else:
                 sentence, pictures, rows = questions.PLAIN[query](inside)
             expected = words.expected_sentence(query, quality, pilot) if sample is not None else ""
-            found.append(Answered(query, words.TITLES[query], sentence, expected, tuple(pictures), _faces(inside, rows)))
+            found.append(Answered(query, words.TITLES[query], sentence, expected, tuple(pictures), _faces(inside, rows, banked)))
             advance(1)
     return Diagnosis(
         inside.dataset,
@@ -212,8 +222,10 @@ def _another(
     return look_through(model, its, dataset, settings, wanted=lambda item: item.id in ids, progress=progress)
 
 
-def _faces(inside: Inside, rows: Sequence[int]) -> tuple[Face, ...]:
+def _faces(inside: Inside, rows: Sequence[int], banked: Array | None) -> tuple[Face, ...]:
+    """banked: the place of each item in a bank, whose members come first."""
     view = inside.view
+    shown = list(rows) if banked is None else sorted(rows, key=lambda row: int(banked[row]))
     return tuple(
         Face(
             inside.ids[row],
@@ -221,5 +233,5 @@ def _faces(inside: Inside, rows: Sequence[int]) -> tuple[Face, ...]:
             inside.names[int(view.predicted[row])],
             inside.pictures[row],
         )
-        for row in list(rows)[:FACES]
+        for row in shown[:FACES]
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from annotriage.data import Dataset, Item, Source, open_dataset
 from annotriage.diagnosis.view import UNLABELLED, View
-from annotriage.engine.labels import FOREIGN, LabelSet, LabelSpace
+from annotriage.engine.diagnosis.held import Pictures, room_for, rows_of
+from annotriage.engine.labels import FOREIGN, LabelSpace
 from annotriage.engine.reference import Reference
 from annotriage.engine.sampling import SeededSample
 from annotriage.errors import DataError
@@ -29,9 +31,19 @@ Array = NDArray[Any]
 Cut = Callable[[Loaded, Outputs, int], tuple[bytes, ...]]
 
 MEMORY = 2**31  # bytes of activations and pictures that are held; of a larger dataset a seeded sample
+FEW = 4_096  # items for which room is made at first where nobody knows how many come
 PICTURE = 3_000  # bytes of a thumbnail, roughly
 NO_CLASS = "none of the model's classes"
 LOGITS = "logits"
+
+
+class _Fact(IntEnum):
+    """What is known of an item besides its activations: the columns of a table of whole numbers."""
+
+    PLACE = 0
+    TRUTH = 1
+    PREDICTED = 2
+    STRANGE = 3
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,7 @@ class Inside:
     layers: tuple[Array, ...]
     layer_names: tuple[str, ...]
     maps: tuple[bool, ...]
-    pictures: tuple[bytes, ...]
+    pictures: Sequence[bytes]
     strange: Array
     read: int
     failures: tuple[str, ...]
@@ -62,8 +74,8 @@ class Inside:
 
     def rows(self, which: Array) -> Inside:
         """Some of the items, by index."""
-        view = View(self.view.latent[which], self.view.predicted[which], self.view.truth[which], self.view.classes)
-        layers = tuple(layer[which] for layer in self.layers)
+        view = self.view.rows(which)
+        layers = tuple(rows_of(layer, which) for layer in self.layers)
         ids, paths, pictures = (tuple(part[row] for row in which) if part else () for part in (self.ids, self.paths, self.pictures))
         cuts = tuple(self.cuts[row] for row in which) if self.cuts else ()
         return replace(self, ids=ids, paths=paths, view=view, layers=layers, pictures=pictures, strange=self.strange[which], cuts=cuts)
@@ -82,22 +94,6 @@ class Inside:
         """The place of the last feature map; of a model without one, the hidden layer before the last, or the last."""
         found = [place for place, is_map in enumerate(self.maps) if is_map]
         return found[-1] if found else max(self.last_hidden - 1, 0)
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """One item of the pass."""
-
-    place: int
-    id: str
-    path: str
-    truth: int
-    predicted: int
-    logits: Array
-    activations: tuple[Array, ...]
-    picture: bytes
-    strange: bool
-    cuts: tuple[bytes, ...]
 
 
 def look_inside(
@@ -142,9 +138,9 @@ def look_through(
     """As `look_inside`, for any model with these classes.
 
     strange: which of a batch are outliers, (n,) bool. cut: what to cut out of an item's picture, given the item, what the model made of
-    its batch, and its row there. most: items to hold at most.
+    its batch, and its row there. most: items to hold at most, in a file where `memory` does not do. Raises DataError if that has no room.
     """
-    kept: SeededSample[_Kept] | None = None
+    kept: _Kept | None = None
     failures: list[str] = []
     read = good = 0
     dataset = dataset.renamed(dict(model.spec.aliases))
@@ -154,92 +150,130 @@ def look_through(
             failures += batch.failures
             if batch.outputs is not None:
                 if kept is None:
-                    width = sum(layer.shape[1] for layer in (batch.outputs.logits, *batch.outputs.activations))
-                    fitting = max(1, memory // (4 * width + PICTURE * pictures))
-                    kept = SeededSample(min(fitting, most or fitting), settings.seed, "inside")
+                    kept = _Kept(model, space, batch.outputs, settings, chosen.count, memory, most, pictures, cut)
                 flags = np.zeros(len(batch.rows), dtype=bool) if strange is None else strange(batch.outputs)
-                _keep(kept, batch, batch.outputs, flags, space, read, settings.thumbnail if pictures else 0, cut)
+                kept.take(batch, batch.outputs, flags, read)
                 good += len(batch.rows)
             read += len(batch.items)
             advance(len(batch.items))
     if kept is None:
         why = f": {failures[0]}" if failures else ""
         raise DataError(f"{dataset.name}: none of its {read:,} items could be used{why}")
-    rows = sorted(kept.values(), key=lambda row: row.place)
     notes = [*dataset.notes, *model.notes]
     if failures:
         notes.append(f"{len(failures):,} of {read:,} items could not be used and were left out: {'; '.join(failures[:3])}")
-    if len(rows) < good:
+    if kept.count < good:
         notes.append(
-            f"The activations of all {good:,} items are too many to hold, so {len(rows):,} of them, drawn at random, stand for all."
+            f"The activations of all {good:,} items are too many to hold, so {kept.count:,} of them, drawn at random, stand for all."
         )
-    return _inside(model, space, dataset.name, rows, read, tuple(failures), tuple(notes), pictures)
+    return kept.inside(dataset.name, read, tuple(failures), tuple(notes))
 
 
-def _keep(
-    kept: SeededSample[_Kept], batch: Batch, outputs: Outputs, flags: Array, space: LabelSpace, read: int, side: int, cut: Cut | None
-) -> None:
-    for place, (row, answer) in enumerate(zip(batch.rows, space.predicted(outputs.logits), strict=True)):
-        item, loaded = batch.items[row], batch.loaded[place]
-        kept.offer(item.id, partial(_kept, item, loaded, outputs, place, space, answer, read + row, side, bool(flags[place]), cut))
+class _Kept:
+    """Items of a pass, in slots: a seeded sample if there are too many, each newcomer in the slot of what falls out."""
 
+    def __init__(
+        self,
+        model: Model,
+        space: LabelSpace,
+        outputs: Outputs,
+        settings: Settings,
+        coming: int | None,
+        memory: int,
+        most: int | None,
+        pictures: bool,
+        cut: Cut | None,
+    ) -> None:
+        """outputs: of the first batch. coming: how many items there are, None if nobody knows."""
+        self._space, self._cut, self._side = space, cut, settings.thumbnail if pictures else 0
+        ranks = {layer.name: len(layer.shape) for layer in candidate_layers(model.spec)}
+        order = [*range(1, len(model.layers)), 0]  # the deciding layer stands first in the model's list, and is its last hidden one
+        self._order, self._names = order, (*(model.layers[place] for place in order), LOGITS)
+        self._maps = (*(ranks.get(model.layers[place], 1) > 1 for place in order), False)
+        parts = [*(outputs.activations[place] for place in order), outputs.logits]
+        # of a feature map, pooled to mean and deviation of each channel, the means: a neuron's activation
+        halved = [is_map and place for place, is_map in zip((*order, 0), self._maps, strict=True)]
+        self._widths = [part.shape[1] // 2 if half else part.shape[1] for part, half in zip(parts, halved, strict=True)]
+        fitting = max(1, memory // (4 * sum(self._widths) + (PICTURE * pictures if most is None else 0)))
+        size = fitting if most is None else most
+        self._sample: SeededSample[int] = SeededSample(size, settings.seed, "inside")
+        slots = min(size, FEW if coming is None else max(1, coming))
+        self._size, self._fitting = size, fitting
+        self._layers = [
+            room_for(slots, width, part.dtype, on_disk=slots > fitting) for width, part in zip(self._widths, parts, strict=True)
+        ]
+        self._facts = np.empty((slots, len(_Fact)), dtype=np.int64)
+        self._ids: list[str] = []
+        self._paths: list[str] = []
+        self._pictures = Pictures()
+        self._cuts: list[tuple[bytes, ...]] = []
 
-def _kept(
-    item: Item,
-    loaded: Loaded,
-    outputs: Outputs,
-    place: int,
-    space: LabelSpace,
-    answer: LabelSet,
-    row: int,
-    side: int,
-    strange: bool,
-    cut: Cut | None,
-) -> _Kept:
-    labels = space.known_or_foreign(item)
-    truth = UNLABELLED if labels is None else len(space.names) if labels == FOREIGN else space.index(labels)
-    picture = thumbnail(loaded.picture, side) if side and loaded.picture is not None else b""
-    activations = tuple(layer[place].copy() for layer in outputs.activations)
-    cuts = () if cut is None else cut(loaded, outputs, place)
-    return _Kept(row, item.id, item.path, truth, space.index(answer), outputs.logits[place].copy(), activations, picture, strange, cuts)
+    @property
+    def count(self) -> int:
+        """How many items are held."""
+        return len(self._ids)
 
+    def take(self, batch: Batch, outputs: Outputs, flags: Array, read: int) -> None:
+        """Take in the items of a batch that belong to the sample. flags: which are strange. read: items before it."""
+        for place, (row, answer) in enumerate(zip(batch.rows, self._space.predicted(outputs.logits), strict=True)):
+            item, loaded = batch.items[row], batch.loaded[place]
+            facts = (read + row, self._truth(item), self._space.index(answer), int(flags[place]))
+            self._sample.offer(item.id, partial(self._put, item, loaded, outputs, place, facts))
 
-def _inside(
-    model: Model,
-    space: LabelSpace,
-    name: str,
-    rows: Sequence[_Kept],
-    read: int,
-    failures: tuple[str, ...],
-    notes: tuple[str, ...],
-    pictures: bool,
-) -> Inside:
-    ranks = {layer.name: len(layer.shape) for layer in candidate_layers(model.spec)}
-    order = [*range(1, len(model.layers)), 0]  # the deciding layer stands first in the model's list, and is its last hidden one
-    layers, maps = [], []
-    for place in order:
-        values = np.stack([row.activations[place] for row in rows])
-        is_map = ranks.get(model.layers[place], 1) > 1
-        if is_map and place:  # pooled to mean and deviation of each channel: a neuron's activation is the mean
-            values = values[:, : values.shape[1] // 2]
-        layers.append(values)
-        maps.append(is_map)
-    latent = layers[-1]
-    layers.append(np.stack([row.logits for row in rows]))
-    predicted, truth = (np.array([getattr(row, key) for row in rows], dtype=np.intp) for key in ("predicted", "truth"))
-    return Inside(
-        name,
-        (*space.names, NO_CLASS),
-        tuple(row.id for row in rows),
-        tuple(row.path for row in rows),
-        View(latent, predicted, truth, len(space.names)),
-        tuple(layers),
-        (*(model.layers[place] for place in order), LOGITS),
-        (*maps, False),
-        tuple(row.picture for row in rows) if pictures else (),
-        np.array([row.strange for row in rows], dtype=bool),
-        read,
-        failures,
-        notes,
-        tuple(row.cuts for row in rows) if rows[0].cuts else (),
-    )
+    def inside(self, name: str, read: int, failures: tuple[str, ...], notes: tuple[str, ...]) -> Inside:
+        """All that is held, in the order in which it came."""
+        count = self.count
+        order = np.argsort(self._facts[:count, _Fact.PLACE], kind="stable")
+        facts = self._facts[order]
+        layers = tuple(rows_of(layer[:count], order) for layer in self._layers)
+        rows = order.tolist()
+        return Inside(
+            name,
+            (*self._space.names, NO_CLASS),
+            tuple(self._ids[row] for row in rows),
+            tuple(self._paths[row] for row in rows),
+            View(layers[-2], facts[:, _Fact.PREDICTED].astype(np.intp), facts[:, _Fact.TRUTH].astype(np.intp), len(self._space.names)),
+            layers,
+            self._names,
+            self._maps,
+            Pictures(rows, self._pictures) if self._side else (),
+            facts[:, _Fact.STRANGE] == 1,
+            read,
+            failures,
+            notes,
+            tuple(self._cuts[row] for row in rows) if self._cut is not None else (),
+        )
+
+    def _grow(self) -> None:
+        """Make twice the room: more come than anybody knew."""
+        slots, held = min(self._size, 2 * len(self._facts)), len(self._facts)
+        for place, former in enumerate((*self._layers, self._facts)):
+            larger = room_for(slots, former.shape[1], former.dtype, on_disk=slots > self._fitting and place < len(self._layers))
+            larger[:held] = former
+            if place < len(self._layers):
+                self._layers[place] = larger
+            else:
+                self._facts = larger
+
+    def _truth(self, item: Item) -> int:
+        labels = self._space.known_or_foreign(item)
+        return UNLABELLED if labels is None else len(self._space.names) if labels == FOREIGN else self._space.index(labels)
+
+    def _put(self, item: Item, loaded: Loaded, outputs: Outputs, place: int, facts: tuple[int, ...]) -> int:
+        slot = self._sample.outgoing
+        if slot is None:
+            slot = len(self._ids)
+            if slot == len(self._facts):
+                self._grow()
+            self._ids.append("")
+            self._paths.append("")
+            self._cuts.append(())
+        self._ids[slot], self._paths[slot], self._facts[slot] = item.id, item.path, facts
+        if self._cut is not None:
+            self._cuts[slot] = self._cut(loaded, outputs, place)
+        if self._side:
+            self._pictures.put(slot, b"" if loaded.picture is None else thumbnail(loaded.picture, self._side))
+        parts = (*(outputs.activations[layer] for layer in self._order), outputs.logits)
+        for held, part, width in zip(self._layers, parts, self._widths, strict=True):
+            held[slot] = part[place, :width]
+        return slot

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,7 @@ def sample(
     *,
     outlier_share: float | None = None,
     weighted: bool = False,
+    boundary_first: bool = False,
     model: Model | ModelSpec | Path | str | None = None,
     settings: Settings | None = None,
     labeling_config: Path | None = None,
@@ -86,18 +87,26 @@ def sample(
 
     method: "max-margin" finds most errors of the published ones; "errors-first" takes all of them where everything is labelled; "uniform"
     where plain averages must be unbiased. share: of the items, 0.05 by default; "boundary-tree" has a size of its own. outlier_share,
-    weighted: as of `annotriage.diagnosis.samplers.choose`. The others: as of `annotriage.triage`; the setting seed draws the sample.
+    weighted: as of `annotriage.diagnosis.samplers.choose`. boundary_first: list those nearest to a boundary between classes first, for
+    people who go through them from the top; for methods that know ratios. The others: as of `annotriage.triage`; the setting seed draws the
+    sample.
     Source: Mehta et al., Sampling for Deep Learning Model Diagnosis, 2020.
     Raises SettingError, DataError, FitError, ModelError, MismatchError.
     """
     by = method_named(method)
     check(by, share, outlier_share, weighted)
+    if boundary_first and not by.by_ratio:
+        known = ", ".join(one for one in Method if one.by_ratio)
+        raise SettingError(
+            f"boundary_first: method {by} does not know how near to a boundary an item is; leave it out, or take one of {known}"
+        )
     settings = settings or reference.settings
     inside = look_inside(reference, data, model=model, settings=settings, labeling_config=labeling_config, server=server, progress=progress)
     with progress(f"choosing by {by}", None):
         rng = np.random.default_rng(settings.seed)
         chosen = choose(inside.view, by, share, outlier_share=outlier_share, weighted=weighted, rng=rng)
-        return sample_of(inside, by, chosen)
+        found = sample_of(inside, by, chosen)
+    return replace(found, items=tuple(found.items[place] for place in chosen.boundary_first)) if boundary_first else found
 
 
 def method_named(method: str) -> Method:

@@ -126,7 +126,7 @@ export function walkAtlas(atlas, ways) {
       made && make("div", { class: "made" }, made, make("p", { class: "muted" }, `Made by the model: its activation points ${along.toFixed(2)} along the cell's (1 is the best).`)),
       make("h4", {}, "What its mean activation stands for"), rows(cell.top, share),
       make("h4", {}, "What it speaks for, beside the average item"), rows(cell.speaks.filter(([, value]) => value > 0).slice(0, 3), (value) => `+${value.toFixed(2)}`),
-      make("h4", {}, cell.n > cell.items.length ? `The ${cell.items.length} most central items` : "Its items"), make("div", { class: "faces" }, ...cell.items.map((item) => ways.face(item, state.at)))];
+      make("h4", {}, cell.n > cell.items.length ? `${cell.items.length} of its items` : "Its items"), make("div", { class: "faces" }, ...cell.items.map((item) => ways.face(item, state.at)))];
   };
 
   const aboutClass = (kind) => {
@@ -165,13 +165,14 @@ export function walkAtlas(atlas, ways) {
     const limit = Number(byId("threshold").value) / 100;
     const order = [...atlas.usual].sort((a, b) => items.sure[b] - items.sure[a]);
     byId("boxes").replaceChildren(...classes.map((about, kind) => {
-      const mine = order.filter((item) => items.predicted[item] === kind), wrong = mine.filter((item) => items.wrong[item]).length;
-      const marked = mine.length > 0 && wrong / mine.length > limit;
+      const mine = order.filter((item) => items.predicted[item] === kind);
+      const all = about.usual ?? mine.length, wrong = about.usual_wrong ?? mine.filter((item) => items.wrong[item]).length;
+      const marked = all > 0 && wrong / all > limit;
       return make("div", {},
-        make("span", { class: marked ? "warning" : "" }, make("bdi", {}, about.name), make("span", { class: "muted block" }, `${number.format(wrong)} of ${number.format(mine.length)} wrong`)),
-        make("div", { role: "img", "aria-label": `${number.format(mine.length)} items called ${about.name}, ${number.format(wrong)} wrong` },
+        make("span", { class: marked ? "warning" : "" }, make("bdi", {}, about.name), make("span", { class: "muted block" }, `${number.format(wrong)} of ${number.format(all)} wrong`)),
+        make("div", { role: "img", "aria-label": `${number.format(all)} items called ${about.name}, ${number.format(wrong)} wrong` },
           ...mine.slice(0, BOXES).map((item) => make("i", { class: items.wrong[item] ? "wrong" : "", title: `${ways.itemName(item)}: ${share(items.sure[item])}`, style: `opacity:${0.15 + 0.85 * items.sure[item]}` })),
-          mine.length > BOXES ? make("span", { class: "muted" }, `and ${number.format(mine.length - BOXES)} less sure ones`) : null));
+          all > BOXES ? make("span", { class: "muted" }, `and ${number.format(all - Math.min(mine.length, BOXES))} less sure ones`) : null));
     }));
   }
 

@@ -41,7 +41,7 @@ def verified(text: str | bytes, key: str) -> dict[str, Any]:
 
     Raises DataError if it is no signed certificate, or the key is none; SignatureError if it was changed, or signed with another key.
     """
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
@@ -52,16 +52,17 @@ def verified(text: str | bytes, key: str) -> dict[str, Any]:
         its = str(signature["key"])
         if signature["algorithm"] != ALGORITHM or not isinstance(certificate, dict):
             raise ValueError
+        content = _canonical(certificate)
     except (ValueError, KeyError, TypeError, binascii.Error, RecursionError):
         raise DataError("this is no signed certificate; annotriage certify --out FILE writes one") from None
     try:
         public = load_pem_public_key(key.encode())
         if not isinstance(public, Ed25519PublicKey):
             raise ValueError
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise DataError("this is no Ed25519 public key in PEM; annotriage certify --export-key FILE writes the service's") from None
     try:
-        public.verify(value, _canonical(certificate))
+        public.verify(value, content)
     except InvalidSignature:
         if its.strip() != key.strip():
             raise SignatureError("the certificate was signed with another key, or has been changed: trust nothing in it") from None

@@ -38,7 +38,10 @@ TILE = 48  # pixels of a face
 
 
 def lay_out(process: Process, project: Project, job: Job, progress: Progress = silent) -> str:
-    """Lay out all layers that the reference compares, and keep them: a sentence on it. Raises DataError, MismatchError."""
+    """Lay out all layers that the reference compares, and keep them: a sentence on it. job: its payload may name a bank.
+
+    Raises DataError, FitError, MismatchError.
+    """
     reference = process.reference(project.reference_id)
     with process.store.reading() as connection:
         waiting = reports.waiting_in(connection, project, id_of_all(project.id), DRAWN)
@@ -46,7 +49,7 @@ def lay_out(process: Process, project: Project, job: Job, progress: Progress = s
     strange = [rows[id] for id in waiting if id in rows and rows[id].route == Route.OUTLIER and rows[id].compressed is not None]
     fallen = [Fallen(str(row.item_id), np.frombuffer(row.compressed or b"", np.float16).astype(np.float32), b"") for row in strange]
     settings = process.run_settings(reference)
-    found = training_atlas(reference, project.title, fallen, settings, further=True, progress=progress)
+    found = training_atlas(reference, project.title, fallen, settings, further=True, bank=job.payload.get("bank"), progress=progress)
     with progress("keeping the atlas", None):
         keep_training(process.store, project.reference_id, reference)
         facts, pieces = _plain(found, project.reference_id, [row.item_id for row in strange])

@@ -21,12 +21,14 @@ from annotriage.store.projects import Project
 def diagnose_project(process: Process, project: Project, job: Job, progress: Progress = silent) -> str:
     """Answer the questions that need no further model, and keep the answers: a sentence on them.
 
-    job: its payload says which items, as `Which`. Raises DataError, StateError, ModelError, MismatchError, ToolUnavailable.
+    job: its payload says which items, as `Which`, and may name a bank. Raises DataError, StateError, FitError, ModelError, MismatchError,
+    ToolUnavailable.
     """
     which = Which(job.payload.get("items", Which.ANSWERS))
+    bank = job.payload.get("bank") if which is Which.TRAINING else None  # answers hold held-out items
     reference = process.reference(project.reference_id)
     source = labelled_items(process, project, which)
-    found = diagnose(reference, source, settings=process.run_settings(reference), progress=progress)
+    found = diagnose(reference, source, bank=bank, settings=process.run_settings(reference), progress=progress)
     facts, pieces = _plain(found, which)
     with keeping(process, job) as connection:
         keep_insight(connection, project.id, InsightKind.DIAGNOSIS, reference.version, facts, pieces)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from annotriage.progress import Progress, silent
 from annotriage.service.inside.atlas_laying import lay_out
 from annotriage.service.inside.channels import dissect_units, draw_graph, draw_layers
+from annotriage.service.inside.choosing import choose_items
 from annotriage.service.inside.diagnosing import diagnose_project
 from annotriage.service.inside.imaging import look_at_item
 from annotriage.service.inside.inverting import make_faces
@@ -26,6 +27,7 @@ MAKERS: dict[InsightKind, Maker] = {
     InsightKind.GRAPH: draw_graph,
     InsightKind.UNITS: dissect_units,
     InsightKind.LAYERS: draw_layers,
+    InsightKind.SAMPLE: choose_items,
 }
 
 

@@ -20,6 +20,7 @@ from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
 from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import SOON, Loop, ProjectStep, Step, heartbeat, run_loops
+from annotriage.service.operations.memory import give_back_memory
 from annotriage.service.operations.notices import drop_unwanted, tell, ways_of
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.snapshots import snapshot
@@ -49,6 +50,7 @@ AT_ONCE = 1_000  # thumbnails that are dropped in one transaction
 def run_jobs(process: Process) -> None:
     """Work until the process stops."""
     os.nice(NICENESS)
+    give_back_memory()
     run_loops(process, [heartbeat(process), *job_loops(process)], STOP_SECONDS)
 
 

@@ -31,9 +31,12 @@ from annotriage.web.visited import visited_project
 LATEST = 253_402_300_799.0  # the end of the year 9999, in seconds since 1970; no query has a larger number
 
 
+LARGEST = 2**53  # that every reader of JSON keeps
+
+
 @dataclass(frozen=True)
 class Parameter:
-    """One in the query. kind: int, float, str, or Time (read as seconds since 1970)."""
+    """One in the query. kind: int, float, str, or Time (read as seconds since 1970). low, high: a whole number has limits in any case."""
 
     name: str
     kind: Any
@@ -42,6 +45,13 @@ class Parameter:
     low: int | None = None
     high: int | None = None
     choices: tuple[str, ...] = ()
+
+    @property
+    def limits(self) -> tuple[int | None, int | None]:
+        """The least and the most that it may be; no database takes whole numbers of any size."""
+        if self.kind is not int:
+            return self.low, self.high
+        return 0 if self.low is None else self.low, LARGEST if self.high is None else self.high
 
 
 @dataclass(frozen=True)
@@ -204,7 +214,8 @@ def _described(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
 
 def _described_parameter(parameter: Parameter) -> dict[str, Any]:
     schema = schema_of(parameter.kind, {})
-    limits = {"default": parameter.default, "minimum": parameter.low, "maximum": parameter.high, "enum": list(parameter.choices) or None}
+    low, high = parameter.limits
+    limits = {"default": parameter.default, "minimum": low, "maximum": high, "enum": list(parameter.choices) or None}
     schema |= {key: value for key, value in limits.items() if value is not None}
     return {"name": parameter.name, "in": "query", "required": False, "description": parameter.help, "schema": schema}
 
@@ -244,8 +255,9 @@ def _read(parameter: Parameter) -> Any:
         raise DataError(f"query parameter {parameter.name}: {text!r} is not {wanted}") from None
     if parameter.choices and value not in parameter.choices:
         raise DataError(f"query parameter {parameter.name}: {text!r} is none of {', '.join(parameter.choices)}")
-    if (parameter.low is not None and value < parameter.low) or (parameter.high is not None and value > parameter.high):
-        raise DataError(f"query parameter {parameter.name}: {text} is not between {parameter.low} and {parameter.high}")
+    low, high = parameter.limits
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise DataError(f"query parameter {parameter.name}: {text} is not between {low} and {high}")
     return value
 
 

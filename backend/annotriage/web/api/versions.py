@@ -31,9 +31,8 @@ def compare_versions(process: Process, project: str, before: int | None, after: 
     return Done("The comparison is queued; its progress and result show beside the versions.")
 
 
-LARGEST = 2**53  # that every reader of JSON keeps
-BEFORE = Parameter("before", int, "The first version, by its id in the list of versions.", low=1, high=LARGEST)
-AFTER = Parameter("after", int, "The second one.", low=1, high=LARGEST)
+BEFORE = Parameter("before", int, "The first version, by its id in the list of versions.", low=1)
+AFTER = Parameter("after", int, "The second one.", low=1)
 BEFORE_ROUTE = Parameter("before_route", str, "Examples of this route under the first version; with after_route.", choices=tuple(ROUTES))
 AFTER_ROUTE = Parameter("after_route", str, "Examples of this route under the second version.", choices=tuple(ROUTES))
 SIZE = Parameter("items", int, "How many items are drawn.", default=ITEMS, low=FEWEST, high=MOST)

@@ -24,8 +24,16 @@ from annotriage.store.projects import Project
 from annotriage.web.plain import as_json
 from annotriage.web.routing import Routes
 from annotriage.web.views.model_channels import ask, asked_graph
+from annotriage.web.views.model_items import asked_sample
 
 ITEMS = ("answers", "training")  # which the questions can be answered on
+BANKS = {  # samplers that may choose the items that are shown
+    "max-margin": "where classes meet first",
+    "errors-first": "errors first",
+    "gmm-full": "both ends of clusters",
+    "boundary-tree": "beside a boundary first",
+    "uniform": "at random",
+}
 SIDES = (6, 12)  # cells along an edge for which images can be made
 OFFERED = 24  # items to choose from
 
@@ -100,8 +108,8 @@ class ImagePage:
 def add_views(routes: Routes) -> None:
     """Add the pages, what they fetch, and what they ask for."""
     routes.project_page("/model", "model", _page)
-    routes.project_page("/model/diagnosis", "model_diagnosis", _diagnosis, draw=_drawn)
-    routes.project_page("/model/atlas", "model_atlas", _atlas, SIDES=SIDES)
+    routes.project_page("/model/diagnosis", "model_diagnosis", _diagnosis, draw=_drawn, BANKS=BANKS)
+    routes.project_page("/model/atlas", "model_atlas", _atlas, SIDES=SIDES, BANKS=BANKS)
     routes.project_page("/model/image", "model_image", _image)
 
     @routes.reading("/model/atlas/strange/<int:insight_id>")
@@ -150,11 +158,19 @@ def _asked_items(connection: Connection, project: Project, form: Mapping[str, st
     items = form.get("items") or ITEMS[0]
     if items not in ITEMS:
         raise DataError(f"items: {items[:40]!r} is none of {', '.join(ITEMS)}")
-    return {"items": items}
+    return {"items": items} | _asked_bank(connection, project, form)
 
 
 def _asked_nothing(connection: Connection, project: Project, form: Mapping[str, str]) -> dict[str, Any]:
     return {}
+
+
+def _asked_bank(connection: Connection, project: Project, form: Mapping[str, str]) -> dict[str, Any]:
+    """Which sampler chooses the items that are shown, if any. Raises DataError."""
+    bank = form.get("bank", "")
+    if bank and bank not in BANKS:
+        raise DataError(f"bank: {bank[:40]!r} is none of {', '.join(BANKS)}")
+    return {"bank": bank} if bank else {}
 
 
 def _asked_faces(connection: Connection, project: Project, form: Mapping[str, str]) -> dict[str, Any]:
@@ -215,6 +231,7 @@ PAGES: dict[InsightKind, str] = {
     InsightKind.GRAPH: "model_graph",
     InsightKind.UNITS: "model_units",
     InsightKind.LAYERS: "model_layers",
+    InsightKind.SAMPLE: "model_items",
 }
 _DOING = {  # what is said to be under way
     InsightKind.DIAGNOSIS: "The questions are being answered",
@@ -223,14 +240,16 @@ _DOING = {  # what is said to be under way
     InsightKind.IMAGE: "The image is being looked at",
     InsightKind.GRAPH: "The graph is being drawn",
     InsightKind.LAYERS: "The layers are being drawn",
+    InsightKind.SAMPLE: "Items are being chosen",
 }
 _ASKED: dict[InsightKind, Callable[[Connection, Project, Mapping[str, str]], dict[str, Any]]] = {
     InsightKind.DIAGNOSIS: _asked_items,
-    InsightKind.ATLAS: _asked_nothing,
+    InsightKind.ATLAS: _asked_bank,
     InsightKind.FACES: _asked_faces,
     InsightKind.IMAGE: _asked_image,
     InsightKind.GRAPH: asked_graph,
     InsightKind.LAYERS: _asked_nothing,
+    InsightKind.SAMPLE: asked_sample,
 }
 
 

@@ -32,6 +32,7 @@ ORDER_WORDS = {
     "strangest": "Strangest first",
     "groups": "One of each group first",
     "boundary": "Nearest to automatic first",
+    "chosen": "Chosen by a sampler first",
     "newest": "Newest first",
 }
 
