@@ -16,7 +16,7 @@ from waiting import wait_until
 from annotriage.errors import StoreError
 from annotriage.states import DeliveryState
 from annotriage.store import DATABASE_TROUBLE, Store
-from annotriage.store.database import KEPT, MANY, execute_many, insert, read_once
+from annotriage.store.database import KEPT, MANY, execute_many, insert, read_each, read_once
 from annotriage.store.projects import change_project, get_project, projects
 from annotriage.store.schema import delivery
 
@@ -29,6 +29,23 @@ class TestDatabase:
                 change_project(other, filled.project.id, title="Renamed")
             assert get_project(connection, filled.project.id) == before
         assert filled.present().title == "Renamed"
+
+    def test_of_many_things_none_is_read_twice_while_reading_and_all_each_time_while_writing(self, store):
+        asked = []
+
+        @read_each
+        def halves(connection, numbers, less):
+            asked.append(tuple(numbers))
+            return {number: number // 2 - less for number in numbers if number % 2 == 0}
+
+        with store.reading() as connection:
+            assert halves(connection, [2, 3], 0) == {2: 1}
+            assert halves(connection, [4, 3, 2], 0) == {4: 2, 2: 1}
+            assert halves(connection, [2, 3], 0) == {2: 1}
+            assert halves(connection, [2], 1) == {2: 0}  # another question
+        with store.writing() as connection:
+            assert halves(connection, [2], 0) == halves(connection, [2], 0) == {2: 1}
+        assert asked == [(2, 3), (4,), (2,), (2,), (2,)]
 
     def test_a_question_is_read_once_while_reading_and_each_time_while_writing(self, store, filled):
         asked = []

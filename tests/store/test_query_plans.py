@@ -52,7 +52,7 @@ HOT = {
     "look-alikes of an item": lambda c, p: proposals.group_of_item(c, p, 1),
     "queue's length": queue.queue_length,
     "what waits, by kind": queue.waiting_by_kind,
-    "what waits of groups": lambda c, p: queue.waiting_in_groups(c, p, [1, 2]),
+    "what waits of groups": lambda c, p: queue.waiting_in_groups(c, [1, 2], p),
     "what waits of datasets": lambda c, p: queue.waiting_in_datasets(c, p, [1, 2]),
     "routes": datasets.routes_of,
     "routes between": lambda c, p: datasets.routes_between(c, p, 0.0, 1.0),

@@ -183,7 +183,7 @@ class TestQueue:
         _answer(store, 8)
         with store.reading() as connection:
             ids = list(connection.execute(select(dataset.c.id)).scalars())
-            waits, groups = waiting_in_datasets(connection, project, ids), waiting_in_groups(connection, project, [1, 2])
+            waits, groups = waiting_in_datasets(connection, project, ids), waiting_in_groups(connection, [1, 2], project)
         assert {id: waits.get(id, 0) for id in ids} == {id: len(walk(dataset=id)) for id in ids}
         assert groups == {1: 1}
         assert (walk(group=1), walk(group=2)) == ([1], [])
@@ -193,12 +193,13 @@ class TestQueue:
         ("wanted", "n"),
         [({"state": None}, 18), ({"state": Standing.ANSWERED}, 8), ({"state": None, "route": BLIND}, 6), ({"route": BLIND}, 6)],
     )
-    def test_many_spot_checks_stand_in_the_order_in_which_few_do(self, store, filled, wanted, n, order):
-        def walk(limit):  # few of them are looked for along all items, many are sorted
+    def test_many_spot_checks_stand_in_the_order_in_which_few_do(self, store, filled, monkeypatch, wanted, n, order):
+        def walk(limit, **narrowed):  # few of them are looked for along all items, many are sorted
             found, after = [], None
+            filters = Filters(**wanted, **narrowed)
             with store.reading() as connection:
                 for _ in range(100):
-                    page = queue_page(connection, filled.project, order=order, filters=Filters(**wanted), after=after, limit=limit)
+                    page = queue_page(connection, filled.project, order=order, filters=filters, after=after, limit=limit)
                     found, after = found + [row.id for row in page.rows], page.next
                     if after is None:
                         return found
@@ -214,6 +215,10 @@ class TestQueue:
         found = walk(100)
         assert walk(1) == walk(2) == found
         assert len(found) == len(before) + n
+        of_class = walk(100, label="cat")
+        for most in (2, 5):  # rows that the filter looks at for a page
+            monkeypatch.setattr(queue, "LOOKED_AT", most)
+            assert walk(3, label="cat") == of_class
 
     def test_one_of_each_group_comes_first_then_the_strangest(self, store, project, walk):
         with store.writing() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -101,8 +102,9 @@ def rates(shown: Sequence[str], blind: Sequence[str]) -> list[Rate]:
     if not shown or not blind:
         return []
     found = []
-    for name in sorted({*shown, *blind}):
-        seen, said = sum(label == name for label in shown), sum(label == name for label in blind)
+    of_shown, of_blind = Counter(shown), Counter(blind)
+    for name in sorted({*of_shown, *of_blind}):
+        seen, said = of_shown[name], of_blind[name]
         p = float(fisher_exact([[seen, len(shown) - seen], [said, len(blind) - said]])[1])
         found.append(Rate(name, len(shown), seen, len(blind), said, *clopper_pearson(said, len(blind)), p))
     return sorted(found, key=lambda line: (line.blind_called / line.blind, line.name))

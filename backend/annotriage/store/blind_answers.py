@@ -5,15 +5,18 @@ Blind are settled spot checks, and strange items, of which nobody sees the class
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import inf
+from operator import itemgetter
 
 from sqlalchemy import Connection, and_, exists, func, select
 
 from annotriage.states import SETTLED, SHOWN, AnswerState, EventKind, Route, Time
-from annotriage.store.counters import chunks
-from annotriage.store.database import labels_of, stored
+from annotriage.store.counters import one_of
+from annotriage.store.database import labels_of, read_once, stored
 from annotriage.store.gold import is_copy
 from annotriage.store.projects import Project
 from annotriage.store.reviews import reviews_of
@@ -22,6 +25,7 @@ from annotriage.store.twins import was_told
 
 MOST_ITEMS = 5_000  # of the latest, of one kind: a page is made of them each time, and shares are known to a point and a half by so many
 LOOKED_AT = 10_000  # of the latest answers, among which those of a rare kind are looked for
+DAY = 86_400
 SKEW_SECONDS = 5.0  # that the labeling tool's clock may be behind
 
 
@@ -43,6 +47,22 @@ class BlindAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class AlikeAnswers:
+    """How many items of one day and route people answered alike, blind, where the model says the same. day: from 1970-01-01 on (UTC)."""
+
+    day: int
+    route: str
+    said: tuple[str, ...]
+    answered: tuple[str, ...]
+    n: int
+
+    @property
+    def right(self) -> bool:
+        """Whether both say the same."""
+        return set(self.said) == set(self.answered)
+
+
+@dataclass(frozen=True, slots=True)
 class SeveralAnswers:
     """What several people said of one task, each once."""
 
@@ -52,16 +72,34 @@ class SeveralAnswers:
 
 @dataclass(frozen=True, slots=True)
 class FirstAnswer:
-    """The first answer of a person on an item of a route. blind: the suggestion was hidden; said: the model's labels."""
+    """People's first answers on items of a route that are alike. blind: the suggestion was hidden; said: the model's labels; n: items."""
 
     route: str
     blind: bool
     said: tuple[str, ...]
     answered: tuple[str, ...]
+    n: int
 
 
 def blind_answers(connection: Connection, project: Project) -> list[BlindAnswer]:
     """All that people answered blind, the latest first, most of the latest if there are many."""
+    return [
+        BlindAnswer(id, name, route, labels_of(said) or (), labels_of(answered) or (), at)
+        for id, name, route, said, answered, at in _blind(connection, project)
+    ]
+
+
+def alike_answers(connection: Connection, project: Project) -> list[AlikeAnswers]:
+    """The same, counted: of ten thousand answers few differ."""
+    counts = Counter((int(at // DAY), route, said, answered) for _, _, route, said, answered, at in _blind(connection, project))
+    return [
+        AlikeAnswers(day, route, labels_of(said) or (), labels_of(answered) or (), n) for (day, route, said, answered), n in counts.items()
+    ]
+
+
+@read_once
+def _blind(connection: Connection, project: Project) -> list[tuple[int, str, str, str | None, str | None, float]]:
+    """What people answered blind, as values of `BlindAnswer`, labels as they are stored."""
     name = func.coalesce(item.c.external_id, item.c.marker)
     judged = and_(verdict.c.item_id == spot_check.c.item_id, verdict.c.reference_id == spot_check.c.reference_id)
     checks = (
@@ -92,8 +130,9 @@ def blind_answers(connection: Connection, project: Project) -> list[BlindAnswer]
     )
     revealed = _revealed(connection, project)
     rows = [*connection.execute(checks).all(), *(row for row in connection.execute(strangers).all() if row[1] not in revealed)]
-    found = [BlindAnswer(row[0], row[1] or "", row[2], labels_of(row[3]) or (), labels_of(row[4]) or (), row[5] or 0.0) for row in rows]
-    return sorted(found, key=lambda answer: (-answer.at, -answer.item_id))
+    found = [(id, name or "", route, said, answered, at or 0.0) for id, name, route, said, answered, at in rows]
+    found.sort(key=itemgetter(5, 0), reverse=True)
+    return found
 
 
 def _revealed(connection: Connection, project: Project) -> set[str]:
@@ -108,19 +147,17 @@ def several_answers(connection: Connection, project: Project) -> tuple[list[Seve
 
     A second answer is asked for where the first contradicted the model: such tasks are the hard ones, and would make people look divided.
     """
-    people = func.count(func.distinct(review.c.annotator))
+    people, newest = func.count(func.distinct(review.c.annotator)), func.max(review.c.updated_at).label("newest")
     counted = (review.c.project_id == project.id, ~review.c.machine, ~review.c.skipped, ~review.c.empty, review.c.labels.is_not(None))
     recent = select(review.c.item_id).where(review.c.project_id == project.id).order_by(review.c.updated_at.desc()).limit(LOOKED_AT)
     latest = select(recent.subquery().c.item_id).distinct().subquery("latest")
+    answered = select(review.c.item_id, newest).select_from(latest).join(review, review.c.item_id == latest.c.item_id).where(*counted)
+    several = answered.group_by(review.c.item_id).having(people > 1).subquery("several")  # few: their items are looked up alone
     query = (
-        select(review.c.item_id, func.max(item.c.wanted).label("wanted"))
-        .select_from(latest)
-        .join(review, review.c.item_id == latest.c.item_id)
-        .join(item, item.c.id == review.c.item_id)
-        .where(*counted, ~item.c.gone, ~is_copy(item.c.id))
-        .group_by(review.c.item_id)
-        .having(people > 1)
-        .order_by(func.max(review.c.updated_at).desc(), review.c.item_id.desc())
+        select(several.c.item_id, item.c.wanted)
+        .join(item, item.c.id == several.c.item_id)
+        .where(~item.c.gone, ~is_copy(item.c.id))
+        .order_by(several.c.newest.desc(), several.c.item_id.desc())
         .limit(MOST_ITEMS)
     )
     rows = connection.execute(query).all()
@@ -137,7 +174,7 @@ def several_answers(connection: Connection, project: Project) -> tuple[list[Seve
 def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]:
     """People's first answers on items whose suggestion is shown, and on spot checks of the same routes, under the current reference.
 
-    The latest items if there are many; answers from before the verdict are left out.
+    Counted, as few differ. The latest items if there are many; answers from before the verdict are left out.
     """
     delivered = and_(delivery.c.item_id == item.c.id, delivery.c.reference_id == project.reference_id)
     drawn = exists().where(spot_check.c.item_id == item.c.id, spot_check.c.reference_id == project.reference_id)
@@ -147,7 +184,6 @@ def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]
         select(
             item.c.id,
             verdict.c.judged,
-            verdict.c.route,
             stored(verdict.c.labels).label("labels"),
             verdict.c.at,
             drawn.label("drawn"),
@@ -162,13 +198,14 @@ def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]
         .limit(MOST_ITEMS)
     )
     read = connection.execute(query).all()
-    rows = [row for row in read if row.drawn or labels_of(row.shown) is not None]  # hidden: null, or the null of JSON
-    first = _first(connection, [row.id for row in rows])
-    return [
-        FirstAnswer(row.judged, bool(row.drawn), _in_order(row.labels), _in_order(first[row.id][0]))
-        for row in rows
-        if row.id in first and first[row.id][1] >= row.at - SKEW_SECONDS
-    ]
+    rows = [row for row in read if row[4] or labels_of(row[5]) is not None]  # hidden: null, or the null of JSON
+    first = _first(connection, [row[0] for row in rows])
+    counts: Counter[tuple[str, bool, str, str]] = Counter()
+    for id, judged_as, labels, at, is_drawn, _ in rows:
+        given, given_at = first.get(id, ("", -inf))
+        if given_at >= at - SKEW_SECONDS:
+            counts[judged_as, bool(is_drawn), labels, given] += 1
+    return [FirstAnswer(route, blind, _in_order(said), _in_order(given), n) for (route, blind, said, given), n in counts.items()]
 
 
 def _first(connection: Connection, item_ids: Sequence[int]) -> dict[int, tuple[str, float]]:
@@ -176,8 +213,8 @@ def _first(connection: Connection, item_ids: Sequence[int]) -> dict[int, tuple[s
     query = select(review.c.item_id, stored(review.c.labels), review.c.updated_at).where(~review.c.machine, review.c.labels.is_not(None))
     query = query.order_by(review.c.updated_at.desc(), review.c.id.desc())
     found: dict[int, tuple[str, float]] = {}
-    for ids in chunks(item_ids):
-        for item_id, labels, at in connection.execute(query.where(review.c.item_id.in_(ids))).all():
+    for some in one_of(connection, review.c.item_id, item_ids):
+        for item_id, labels, at in connection.execute(query.where(some)).all():
             if labels_of(labels) is not None:
                 found[item_id] = labels, at
     return found

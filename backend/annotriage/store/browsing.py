@@ -16,7 +16,7 @@ from annotriage.errors import UnknownError
 from annotriage.states import FOR_PEOPLE, UNANSWERED, Failure, GoldState, SpotCheckKind, SpotCheckState, Time
 from annotriage.store.blindness import is_asked, is_blind, is_hidden, keeps_class, shown_verdict
 from annotriage.store.counters import chunks
-from annotriage.store.database import columns_of, texts
+from annotriage.store.database import among, columns_of, texts
 from annotriage.store.gold import is_copy, is_open_copy
 from annotriage.store.projects import Project
 from annotriage.store.schema import gold, item, item_dataset, spot_check, thumbnail, verdict
@@ -190,8 +190,8 @@ def items_page(
 
 def items_of(connection: Connection, project: Project, ids: Sequence[int]) -> list[Item]:
     """These items, in this order; those that are not there are left out."""
-    rows = (row for some in chunks(ids) for row in _items(connection, _query(project).where(item.c.id.in_(some))))
-    found = {row.id: row for row in rows}
+    query = _among(project.reference_id, project.hides_checks)
+    found = {row.id: row for some in chunks(ids) for row in _items(connection, query, these=some)}
     return [found[id] for id in ids if id in found]
 
 
@@ -318,7 +318,11 @@ def _host(media: str) -> str | None:
 
 def in_sight(project: Project) -> tuple[ColumnElement[bool], ...]:
     """The condition of what may be seen of a project at all: a gold task and a spot check are in sight or out of it together."""
-    return (~is_blind(item.c.id), ~is_open_copy(item.c.id)) if project.hides_checks else ()
+    return _seen(project.hides_checks)
+
+
+def _seen(hides_checks: bool) -> tuple[ColumnElement[bool], ...]:
+    return (~is_blind(item.c.id), ~is_open_copy(item.c.id)) if hides_checks else ()
 
 
 def last_import(connection: Connection, project: Project) -> float | None:
@@ -336,6 +340,11 @@ def _query(project: Project) -> Select[Any]:
 
 
 @lru_cache(64)
+def _among(reference_id: int, hides_checks: bool) -> Select[Any]:
+    return _under(reference_id).where(item.c.id.in_(among("these")), *_seen(hides_checks))
+
+
+@lru_cache(64)
 def _under(reference_id: int) -> Select[Any]:
     return (
         select(*_OF_ITEM, *OF_VERDICT, *_OF_SPOT_CHECK, *_OF_GOLD)
@@ -347,8 +356,8 @@ def _under(reference_id: int) -> Select[Any]:
     )
 
 
-def _items(connection: Connection, query: Select[Any]) -> list[Item]:
-    return [_item(tuple(row)) for row in connection.execute(query)]
+def _items(connection: Connection, query: Select[Any], **given: Any) -> list[Item]:
+    return [_item(tuple(row)) for row in connection.execute(query, given)]
 
 
 def _item(values: tuple[Any, ...]) -> Item:

@@ -13,21 +13,24 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import IO, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import (
+    BindParameter,
     Column,
     ColumnElement,
     Connection,
+    Dialect,
     Engine,
     Float,
     Insert,
     Table,
     Text,
     Update,
+    bindparam,
     cast,
     create_engine,
     event,
@@ -72,6 +75,7 @@ GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
 DATABASE_TROUBLE = (StoreError, OperationalError, InternalError, InterfaceError, NotSupportedError, NoConnection)
 P = ParamSpec("P")
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 MIGRATION_LOCK = 4_242_041_915  # any number that nothing else in the database uses
 
 
@@ -248,6 +252,35 @@ def read_once(question: Callable[Concatenate[Connection, P], T]) -> Callable[Con
     return ask
 
 
+def read_each(
+    question: Callable[Concatenate[Connection, Sequence[K], P], dict[K, T]],
+) -> Callable[Concatenate[Connection, Sequence[K], P], dict[K, T]]:
+    """As `read_once`, for questions about many things at once: within one `reading` none of them is asked for twice.
+
+    The question gets the keys of those that are asked for, and answers for those that have an answer.
+    """
+
+    @wraps(question)
+    def ask(connection: Connection, keys: Sequence[K], /, *args: P.args, **named: P.kwargs) -> dict[K, T]:
+        known: dict[Any, dict[K, T | None]] | None = connection.get_execution_options().get("known")
+        if known is None:
+            return question(connection, keys, *args, **named)
+        answers = known.setdefault((question, args, tuple(named.items())), {})
+        new = [key for key in keys if key not in answers]
+        if new:
+            found = question(connection, new, *args, **named)
+            answers.update((key, found.get(key)) for key in new)
+        return {key: answer for key in keys if (answer := answers[key]) is not None}
+
+    return ask
+
+
+def among(name: str) -> BindParameter[Any]:
+    """A list that a statement is given when it is executed, so that the statement itself is made once: to make one takes longer than to
+    execute it."""
+    return bindparam(name, expanding=True)
+
+
 def _identity(file: Path) -> tuple[int, int] | None:
     """Which file that is, whatever it is called; None if there is none."""
     try:
@@ -267,9 +300,9 @@ def texts(labels: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if labels is None else tuple(labels)
 
 
-def stored(labels: ColumnElement[Any]) -> ColumnElement[str]:
-    """A JSON column of labels as the text that it is stored as, for `labels_of`: where thousands are read, few of them differ."""
-    return cast(labels, Text)
+def stored(column: ColumnElement[Any]) -> ColumnElement[str]:
+    """A JSON column as the text that it is stored as, for `labels_of` (where thousands are read, few of them differ) and `facts_of`."""
+    return cast(column, Text)
 
 
 @lru_cache(10_000)
@@ -277,6 +310,13 @@ def labels_of(text: str | None) -> tuple[str, ...] | None:
     """Labels out of their text; None of SQL's null and of JSON's."""
     found = None if text is None else json.loads(text)
     return None if found is None else tuple(found)
+
+
+@lru_cache(64)
+def facts_of(text: str) -> dict[str, Any]:
+    """Facts out of their text, which are long and seldom change. All share them, and change nothing of them."""
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def is_answering(connection: Connection) -> None:
@@ -293,26 +333,48 @@ def seconds_of_database(connection: Connection) -> float | None:
 
 def insert(connection: Connection, table: Table) -> Any:
     """An INSERT of this database's own dialect, which knows what to do on a conflict."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+    return insert_on(connection.dialect.name, table)
+
+
+def insert_on(dialect: str, table: Table) -> Any:
+    """The same by the name of the dialect, for statements that are made once."""
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
 def execute_many(connection: Connection, statement: Insert | Update, rows: Sequence[Mapping[str, Any]]) -> None:
     """As `connection.execute(statement, rows)`, in a third of the time on SQLite where there are many rows, which all have the same keys.
 
-    What takes the time there is not the database: values are looked up and converted one by one, by their names.
+    What takes the time there is not the database: values are looked up and converted one by one, by their names. A statement that is made
+    once is compiled once.
     """
     if connection.dialect.name != "sqlite" or len(rows) < MANY:
         connection.execute(statement, rows)
+    else:
+        execute_columns(connection, statement, {name: [row[name] for row in rows] for name in rows[0]})
+
+
+def execute_columns(connection: Connection, statement: Insert | Update, columns: Mapping[str, Sequence[Any]]) -> None:
+    """As `execute_many`, with the values of each column at once: a dictionary a row takes longer than the database does."""
+    count = len(next(iter(columns.values())))
+    if connection.dialect.name != "sqlite" or count < MANY:
+        connection.execute(statement, [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)])
         return
-    dialect = connection.dialect
-    compiled: Any = statement.compile(dialect=dialect, column_keys=list(rows[0]))
-    constants = compiled.params  # values that stand in the statement itself
-    columns = []
-    for name in compiled.positiontup:
-        convert = compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect)
-        values = [row[name] for row in rows] if name in rows[0] else [constants[name]] * len(rows)
-        columns.append(values if convert is None else [convert(value) for value in values])
-    connection.exec_driver_sql(str(compiled), list(zip(*columns, strict=True)))
+    sql, parameters = _compiled(statement, connection.dialect, tuple(columns))
+    written = []
+    for name, convert, constant in parameters:
+        values = columns[name] if name in columns else [constant] * count
+        written.append(values if convert is None else [convert(value) for value in values])
+    connection.exec_driver_sql(sql, list(zip(*written, strict=True)))
+
+
+@lru_cache(32)
+def _compiled(statement: Insert | Update, dialect: Dialect, keys: tuple[str, ...]) -> tuple[str, list[tuple[str, Any, Any]]]:
+    """A statement for rows with these keys, and of each of its parameters the name, what converts it, and the value that stands in the
+    statement itself."""
+    compiled: Any = statement.compile(dialect=dialect, column_keys=list(keys))
+    constants = compiled.params
+    processors = [(name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect)) for name in compiled.positiontup]
+    return str(compiled), [(name, convert, constants.get(name)) for name, convert in processors]
 
 
 class whole(FunctionElement[float]):  # noqa: N801, a function of SQL
@@ -435,10 +497,17 @@ _encoded = json.JSONEncoder(allow_nan=False).encode
 
 def _json(value: Any) -> str:
     """JSON proper: what is not finite is null, which PostgreSQL insists on."""
+    if type(value) is list and len(value) == 1 and type(value[0]) is str:  # most labels: thousands are written, and few differ
+        return _one_text(value[0])
     try:
         return _encoded(value)
     except ValueError:
         return _encoded(finite(value))
+
+
+@lru_cache(10_000)
+def _one_text(text: str) -> str:
+    return _encoded([text])
 
 
 def finite(value: Any) -> Any:

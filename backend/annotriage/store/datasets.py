@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, Select, case, func, select, update
+from sqlalchemy import Connection, ScalarSelect, Select, bindparam, case, func, select, update
 
 from annotriage.errors import UnknownError
 from annotriage.states import Time
 from annotriage.store.counters import chunks
-from annotriage.store.database import columns_of, insert, read_once
+from annotriage.store.database import among, columns_of, insert, read_once
 from annotriage.store.projects import Project
 from annotriage.store.schema import counter, dataset, item, item_dataset, verdict
 
@@ -58,10 +58,15 @@ def datasets_page(
     connection: Connection, project: Project, *, kind: str | None = None, after: int | None = None, limit: int
 ) -> list[Dataset]:
     """A project's datasets, the latest made first; after: the id of the last one seen."""
-    query = select(*_COLUMNS).where(dataset.c.project_id == project.id).order_by(dataset.c.id.desc()).limit(limit)
-    if kind is not None:
-        query = query.where(dataset.c.kind == kind)
-    return [Dataset(*row) for row in connection.execute(query if after is None else query.where(dataset.c.id < after))]
+    given = {"of_project": project.id, "kind": kind, "after": after}
+    return [Dataset(*row) for row in connection.execute(_page(kind is not None, after is not None, limit), given)]
+
+
+@lru_cache(64)
+def _page(of_kind: bool, later: bool, limit: int) -> Select[Any]:
+    query = select(*_COLUMNS).where(dataset.c.project_id == bindparam("of_project")).order_by(dataset.c.id.desc()).limit(limit)
+    query = query.where(dataset.c.kind == bindparam("kind")) if of_kind else query
+    return query.where(dataset.c.id < bindparam("after")) if later else query
 
 
 @read_once
@@ -95,9 +100,11 @@ def dataset_of_project(connection: Connection, project: Project, dataset_id: int
 
 def datasets_named(connection: Connection, project: Project, dataset_ids: Collection[int]) -> dict[int, Dataset]:
     """Those of these datasets that are the project's, by id."""
-    query = select(*_COLUMNS).where(dataset.c.project_id == project.id)
-    rows = (row for ids in chunks(sorted(dataset_ids)) for row in connection.execute(query.where(dataset.c.id.in_(ids))))
+    rows = (row for ids in chunks(sorted(dataset_ids)) for row in connection.execute(_AMONG, {"of_project": project.id, "these": ids}))
     return {row.id: Dataset(*row) for row in rows}
+
+
+_AMONG = select(*_COLUMNS).where(dataset.c.project_id == bindparam("of_project"), dataset.c.id.in_(among("these")))
 
 
 def datasets_of_item(connection: Connection, item_id: int) -> list[Dataset]:
@@ -130,9 +137,14 @@ def routes_of_datasets(connection: Connection, project: Project, dataset_ids: Se
     """The items of datasets by route; of each dataset that has any."""
     found: dict[int, list[RouteCount]] = {}
     for ids in chunks(dataset_ids):
-        for id, route, items, still_open in connection.execute(_routes(project.reference_id).where(counter.c.dataset_id.in_(ids))):
+        for id, route, items, still_open in connection.execute(_routes_of_some(project.reference_id), {"these": ids}):
             found.setdefault(id, []).append(RouteCount(route, int(items), int(still_open)))
     return found
+
+
+@lru_cache(64)
+def _routes_of_some(reference_id: int) -> Select[Any]:
+    return _routes(reference_id).where(counter.c.dataset_id.in_(among("these")))
 
 
 @lru_cache(64)

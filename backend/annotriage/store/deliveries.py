@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, null
 from annotriage.states import DeliveryState, Time
 from annotriage.store.blindness import is_hidden, is_unnamed
 from annotriage.store.counters import chunks
-from annotriage.store.database import execute_many, insert, texts
+from annotriage.store.database import execute_columns, insert, texts
 from annotriage.store.projects import Project
 from annotriage.store.schema import delivery, item, reference, verdict
 from annotriage.store.schema import project as project_table
@@ -105,7 +105,9 @@ def enqueue(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         "error": None,
     }
     add = add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values)
-    execute_many(connection, add, [{"state": DeliveryState.PENDING, "attempts": 0, "not_before": 0.0, "at": now, **row} for row in rows])
+    every = {"state": DeliveryState.PENDING, "attempts": 0, "not_before": 0.0, "at": now}
+    given = {name: [row[name] for row in rows] for name in rows[0]}
+    execute_columns(connection, add, {**{name: [value] * len(rows) for name, value in every.items()}, **given})
     _read_back_first(connection, rows)
 
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Select, and_, case, func, literal, or_, select, update
 
 from annotriage.states import FieldWriteState, Route
-from annotriage.store.counters import chunks
-from annotriage.store.database import insert
+from annotriage.store.counters import chunks, one_of
+from annotriage.store.database import execute_many, insert, insert_on
 from annotriage.store.datasets import id_of_all
 from annotriage.store.projects import Project
 from annotriage.store.schema import field_write, group_member, item, item_dataset, spot_check, verdict
@@ -83,11 +84,16 @@ def queue(connection: Connection, project_id: int, trusts: Mapping[int, float], 
     """Let the tasks of these items get their fields (again). trusts: by item, the strangest first. others: no field is theirs any more."""
     rows = [{"item_id": id, "project_id": project_id, "state": FieldWriteState.PENDING, "trust": trust} for id, trust in trusts.items()]
     if rows:
-        add = insert(connection, field_write)
-        again = _AGAIN | {"trust": add.excluded.trust}
-        connection.execute(add.on_conflict_do_update(index_elements=["item_id"], set_=again), rows)
-    for ids in chunks(others):
-        connection.execute(update(field_write).where(field_write.c.item_id.in_(ids)).values(_AGAIN))
+        execute_many(connection, _adding(connection.dialect.name), rows)
+    for some in one_of(connection, field_write.c.item_id, others):
+        connection.execute(update(field_write).where(some).values(_AGAIN))
+
+
+@lru_cache(2)
+def _adding(dialect: str) -> Insert:
+    add = insert_on(dialect, field_write)
+    written: Insert = add.on_conflict_do_update(index_elements=["item_id"], set_=_AGAIN | {"trust": add.excluded.trust})
+    return written
 
 
 def queue_all(connection: Connection, project: Project, reference_id: int) -> None:

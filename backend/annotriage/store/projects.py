@@ -111,7 +111,12 @@ _FACTS = (reference.c.facts["model"]["spec"]["model"]["classes"].label("classes"
 _SELECT = select(*_COLUMNS, reference.c.prediction_version, *_FACTS).join(reference, reference.c.id == project.c.reference_id)
 
 
+# Made once, as what pages ask is: making a statement takes longer than executing it.
 _NAMED = _SELECT.where(project.c.external_id == bindparam("named"))
+_OF_ID = _SELECT.where(project.c.id == bindparam("of_id"))
+_EVERY = _SELECT.order_by(project.c.id)
+_THERE = _EVERY.where(~project.c.gone)
+_STANDING = select(project.c.standing).where(project.c.id == bindparam("of_id"))
 _SHOWN: BindParameter[Any] = bindparam("shown", expanding=True)  # ids of projects
 _OF_ALL = select(dataset.c.id).where(dataset.c.project_id.in_(_SHOWN), dataset.c.kind == "all")
 _COUNTED = [select(func.sum(column)).where(counter.c.dataset_id.in_(_OF_ALL)) for column in (counter.c.n, counter.c.open)]
@@ -129,8 +134,7 @@ _MARKS = (  # made once, as they are asked all the time
 
 def projects(connection: Connection, *, gone: bool = False) -> list[Project]:
     """All connected projects, those deleted in the labeling tool only if asked for."""
-    query = _SELECT.order_by(project.c.id)
-    return [_project(dict(row._mapping)) for row in connection.execute(query if gone else query.where(~project.c.gone))]
+    return [_project(dict(row._mapping)) for row in connection.execute(_EVERY if gone else _THERE)]
 
 
 def find_project(connection: Connection, external_id: str) -> Project | None:
@@ -150,7 +154,7 @@ def project_of(connection: Connection, external_id: str) -> Project:
 
 def get_project(connection: Connection, id: int) -> Project:
     """The project of that row. Raises UnknownError if it was disconnected meanwhile."""
-    row = connection.execute(_SELECT.where(project.c.id == id)).one_or_none()
+    row = connection.execute(_OF_ID, {"of_id": id}).one_or_none()
     if row is None:
         raise UnknownError(f"the project with the row {id} was disconnected meanwhile; annotriage connect sets it up again")
     return _project(dict(row._mapping))
@@ -222,7 +226,7 @@ def keep_standing(connection: Connection, of: Project, facts: Mapping[str, Any])
 @read_once
 def standing_of(connection: Connection, of: Project) -> dict[str, Any] | None:
     """How the guarantee stands, as the jobs process last found it; None if it has not yet, under the current reference."""
-    found = connection.execute(select(project.c.standing).where(project.c.id == of.id)).scalar_one_or_none()
+    found = connection.execute(_STANDING, {"of_id": of.id}).scalar_one_or_none()
     return dict(found) if found and found["reference_id"] == of.reference_id else None
 
 

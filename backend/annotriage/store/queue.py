@@ -12,13 +12,28 @@ from functools import lru_cache
 from math import isqrt
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, false, func, or_, select, true, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
 
 from annotriage.states import FOR_PEOPLE, ROUTES, SETTLED, UNSETTLED, InsightKind, Route, Standing
 from annotriage.store.blindness import is_asked, is_blind, is_hidden
 from annotriage.store.browsing import Item, in_sight, items_of
 from annotriage.store.counters import chunks
-from annotriage.store.database import read_once
+from annotriage.store.database import among, read_each, read_once
 from annotriage.store.datasets import id_of_all, routes_of, routes_of_datasets
 from annotriage.store.filters import Filters, Test, of_routes, ranges, stands, tests
 from annotriage.store.gold import is_open_copy
@@ -46,6 +61,19 @@ class Page:
     rows: Sequence[Item]
     next: Key | None
     stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a list is walked: from which key on, whether ranks fall, and how many rows are wanted; most: 0: all, or in another order."""
+
+    after: Key | None = None
+    falls: bool = False
+    most: int = 0
+
+
+ALL = _Way()
+Part = tuple[Select[Any], ColumnElement[Any]]  # a query for ids, and what ranks them
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,17 +174,23 @@ def waiting_in_datasets(connection: Connection, project: Project, dataset_ids: S
     """How many items of each dataset wait for a person, spot checks left out; of those that have any."""
     routes = routes_of_datasets(connection, project, dataset_ids)
     waits = {id: sum(count.open for count in counts if count.route in FOR_PEOPLE) for id, counts in routes.items()}
-    query = select(counter.c.dataset_id, func.sum(counter.c.open_checks)).where(counter.c.reference_id == project.reference_id)
-    query = query.where(counter.c.route.in_(FOR_PEOPLE)).group_by(counter.c.dataset_id)
     for ids in chunks(list(waits)):
-        for id, checks in connection.execute(query.where(counter.c.dataset_id.in_(ids))):
+        for id, checks in connection.execute(_CHECKS_IN, {"of_reference": project.reference_id, "these": ids}):
             waits[id] = max(0, waits[id] - checks)
     return waits
 
 
-def waiting_in_groups(connection: Connection, project: Project, numbers: Sequence[int], dataset_id: int | None = None) -> dict[int, int]:
+_CHECKS_IN = (
+    select(counter.c.dataset_id, func.sum(counter.c.open_checks))
+    .where(counter.c.reference_id == bindparam("of_reference"), counter.c.route.in_(FOR_PEOPLE), counter.c.dataset_id.in_(among("these")))
+    .group_by(counter.c.dataset_id)
+)
+
+
+@read_each
+def waiting_in_groups(connection: Connection, numbers: Sequence[int], project: Project, dataset_id: int | None = None) -> dict[int, int]:
     """How many members of groups among the outliers of a dataset, by default of all items, wait for a person; of those that have any."""
-    found = connection.execute(_in_groups(project.id, dataset_id).where(group_member.c.number.in_(numbers)))
+    found = connection.execute(_in_groups(project.id, dataset_id), {"these": numbers})
     return {number: int(n) for number, n in found}
 
 
@@ -164,7 +198,7 @@ def waiting_in_groups(connection: Connection, project: Project, numbers: Sequenc
 def _in_groups(project_id: int, dataset_id: int | None) -> Select[int, int]:
     chosen = dataset_id if dataset_id is not None else id_of_all(project_id)
     query = select(group_member.c.number, func.count()).join(item, item.c.id == group_member.c.item_id)
-    query = query.where(group_member.c.dataset_id == chosen, *stands(Filters()))
+    query = query.where(group_member.c.dataset_id == chosen, group_member.c.number.in_(among("these")), *stands(Filters()))
     return of_routes(query, Filters()).group_by(group_member.c.number)
 
 
@@ -229,27 +263,35 @@ def _walk(
 ) -> tuple[list[int], Key | None, bool]:
     """Ids from a key on, the key to go on from, and whether a filter stopped before it had found enough."""
     newest = order == "newest"
-    falls = (order in ("boundary", "newest")) != backwards
-    parts, left = _parts(connection, project, filters, 0 if newest else limit + len(without) + 1)
+    way = _Way(after, (order in ("boundary", "newest")) != backwards, 0 if newest else limit + len(without) + 1)
+    parts, left = _parts(connection, project, filters, way)
     most = LOOKED_AT if left else limit + len(without) + 1
+    looked_at = _along(parts, way, most, newest=newest).subquery()
+    passes = and_(true(), *(test(looked_at.c.id) for test in left), *([looked_at.c.id.not_in(without)] if without else []))
+    place = func.row_number().over(order_by=_by(looked_at.c.rank, looked_at.c.id, way.falls)).label("place")
+    placed = select(looked_at, place, passes.label("passes")).subquery()
+    wanted = or_(placed.c.passes, placed.c.place == most) if left else placed.c.passes
+    query = select(placed).where(wanted).order_by(placed.c.place).limit(limit + 2)
+    rows = connection.execute(query).all()
+    passed = [row for row in rows if row.passes][: limit + 1]
+    ids = [int(row.id) for row in passed[:limit]]
+    if len(passed) > limit:
+        return ids, (float(passed[limit - 1].rank), ids[-1]), False
+    last = rows[-1] if left and rows and rows[-1].place == most else None
+    return ids, None if last is None else (float(last.rank), int(last.id)), last is not None
+
+
+def _along(parts: Sequence[Part], way: _Way, most: int, *, newest: bool = False) -> Select[Any]:
+    """The first rows of all parts along a way, each with its rank."""
     pieces = []
     for part, place in parts:
         id = part.selected_columns.id
         rank = id if newest else place
-        ordered = part.add_columns(rank.label("rank")).where(_beyond(rank, id, after, falls)).order_by(*_by(rank, id, falls))
+        beyond = _beyond(rank, id, way.after, way.falls)
+        ordered = part.add_columns(rank.label("rank")).where(beyond).order_by(*_by(rank, id, way.falls))
         pieces.append(select(ordered.limit(most).subquery()))
     every = union_all(*pieces).subquery()
-    looked_at = select(every).order_by(*_by(every.c.rank, every.c.id, falls)).limit(most).subquery()
-    in_order = select(looked_at).order_by(*_by(looked_at.c.rank, looked_at.c.id, falls))
-    passed = in_order.where(*(test(looked_at.c.id) for test in left))
-    if without:
-        passed = passed.where(looked_at.c.id.not_in(without))
-    rows = connection.execute(passed.limit(limit + 1)).all()
-    ids = [int(row.id) for row in rows[:limit]]
-    if len(rows) > limit:
-        return ids, (float(rows[limit - 1].rank), ids[-1]), False
-    last = connection.execute(in_order.offset(most - 1).limit(1)).one_or_none() if left else None
-    return ids, None if last is None else (float(last.rank), int(last.id)), last is not None
+    return select(every).order_by(*_by(every.c.rank, every.c.id, way.falls)).limit(most)
 
 
 def _by(rank: ColumnElement[Any], id: ColumnElement[Any], falls: bool) -> tuple[ColumnElement[Any], ...]:
@@ -267,13 +309,8 @@ def _beyond(rank: ColumnElement[Any], id: ColumnElement[Any], after: Key | None,
     return place < tuple_(*after) if falls else place > tuple_(*after)
 
 
-def _parts(
-    connection: Connection, project: Project, filters: Filters, most: int = 0
-) -> tuple[list[tuple[Select[Any], ColumnElement[Any]]], list[Test]]:
-    """Queries each of which reads along one range of an index, with what ranks their rows; and the tests that these have still to pass.
-
-    most: so many rows of each are wanted in the order of their rank; 0: all, or in another order.
-    """
+def _parts(connection: Connection, project: Project, filters: Filters, way: _Way = ALL) -> tuple[list[Part], list[Test]]:
+    """Queries each of which reads along one range of an index, with what ranks their rows; and the tests that these have still to pass."""
     place = _place(project, filters)
     if filters.proposal is not None:
         asked = select(item.c.id).join(proposal_member, proposal_member.c.item_id == item.c.id)
@@ -288,28 +325,47 @@ def _parts(
         few = select(item.c.id).join(item_dataset, item_dataset.c.item_id == item.c.id)
         few = few.where(item_dataset.c.dataset_id == filters.dataset, *stands(filters))
         return [(of_routes(few, filters), place)], tests(project, filters, dataset=False)
-    parts: list[tuple[Select[Any], ColumnElement[Any]]] = []
+    parts: list[Part] = []
     left = tests(project, filters, dataset=True)
-    many = _many(connection, project, LOOKED_AT if left and most else most)
+    many = _many(connection, project, LOOKED_AT if left and way.most else way.most)
     there = (item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone)
     drawn = select(item.c.id).join(spot_check, spot_check.c.item_id == item.c.id)
     drawn = drawn.where(spot_check.c.project_id == project.id, *stands(filters))
-    if filters.blind and _is_more(connection, project, UNSETTLED, many):
-        within_all = ranges(filters, ROUTES)
-        parts += [(select(item.c.id).where(*within, *there, is_blind(item.c.id)), item.c.trust) for within in within_all]
+    none_drawn = ~exists().where(spot_check.c.item_id == item.c.id)
+    plain: list[Part] = [(select(item.c.id).where(*within, *there, none_drawn), item.c.trust) for within in ranges(filters)]
+    edge = _edge(connection, plain, way) if left and way.most and filters.state is None else None
+    if filters.blind and (edge is not None or _is_more(connection, project, UNSETTLED, many)):
+        near = (*there, *_within(item.c.trust, edge, way))
+        parts += [(select(item.c.id).where(*within, *near, is_blind(item.c.id)), item.c.trust) for within in ranges(filters, ROUTES)]
     elif filters.blind:
         parts += [(drawn.where(spot_check.c.state == state), item.c.trust) for state in UNSETTLED]
-    others = [~is_blind(item.c.id)]
     if filters.state not in QUEUED:
-        if _is_more(connection, project, SETTLED, many):
-            parts += [(_settled(project, filters, route), verdict.c.trust) for route in filters.routes]
+        if edge is not None or _is_more(connection, project, SETTLED, many):
+            near = _within(verdict.c.trust, edge, way)
+            parts += [(_settled(project, filters, route).where(*near), verdict.c.trust) for route in filters.routes]
         else:
             ranked = drawn.join(verdict, and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id))
             ranked = ranked.where(item.c.route.in_(filters.routes))
             parts += [(ranked.where(spot_check.c.state == state), verdict.c.trust) for state in SETTLED]
-        others = [~exists().where(spot_check.c.item_id == item.c.id)]
-    parts += [(select(item.c.id).where(*within, *there, *others), item.c.trust) for within in ranges(filters)]
+        parts += plain
+    else:
+        parts += [(select(item.c.id).where(*within, *there, ~is_blind(item.c.id)), item.c.trust) for within in ranges(filters)]
     return parts or [(select(item.c.id).where(false()), item.c.trust)], left
+
+
+def _edge(connection: Connection, plain: Sequence[Part], way: _Way) -> float | None:
+    """The rank up to which a filter looks at items that are no spot checks, in a list of all: of spot checks, too, none beyond it is among
+    the first. So these, of which there may be tens of thousands, need not be sorted. None if fewer items are left."""
+    if not plain:
+        return None
+    first = _along(plain, way, LOOKED_AT).subquery()
+    last = func.min(first.c.rank) if way.falls else func.max(first.c.rank)
+    count, edge = connection.execute(select(func.count(), last)).one()
+    return None if count < LOOKED_AT else float(edge)
+
+
+def _within(rank: ColumnElement[Any], edge: float | None, way: _Way) -> tuple[ColumnElement[bool], ...]:
+    return () if edge is None else (rank >= edge if way.falls else rank <= edge,)
 
 
 def _many(connection: Connection, project: Project, most: int) -> int:
@@ -324,8 +380,14 @@ def _is_more(connection: Connection, project: Project, states: Sequence[str], ma
     """Whether there are more spot checks in these states, in so many steps at most."""
     if not many:
         return False
-    some = select(spot_check.c.item_id).where(spot_check.c.project_id == project.id, spot_check.c.state.in_(states)).limit(many + 1)
-    return int(connection.execute(select(func.count()).select_from(some.subquery())).scalar_one()) > many
+    given = {"of_project": project.id, "states": states, "most": many + 1}
+    return int(connection.execute(_CHECKS_UP_TO, given).scalar_one()) > many
+
+
+_SOME_CHECKS = select(spot_check.c.item_id).where(
+    spot_check.c.project_id == bindparam("of_project"), spot_check.c.state.in_(among("states"))
+)
+_CHECKS_UP_TO = select(func.count()).select_from(_SOME_CHECKS.limit(bindparam("most", type_=Integer)).subquery())
 
 
 def _settled(project: Project, filters: Filters, route: str) -> Select[Any]:
@@ -387,5 +449,9 @@ def _faces(connection: Connection, project: Project, filters: Filters) -> list[i
 @read_once
 def size_of(connection: Connection, project: Project, dataset_id: int) -> int:
     """How many judged items a dataset has."""
-    mine = (counter.c.dataset_id == dataset_id, counter.c.reference_id == project.reference_id)
-    return int(connection.execute(select(func.coalesce(func.sum(counter.c.n), 0)).where(*mine)).scalar_one())
+    return int(connection.execute(_SIZE, {"of_dataset": dataset_id, "of_reference": project.reference_id}).scalar_one())
+
+
+_SIZE = select(func.coalesce(func.sum(counter.c.n), 0)).where(
+    counter.c.dataset_id == bindparam("of_dataset"), counter.c.reference_id == bindparam("of_reference")
+)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, and_, bindparam, select, update
 
 from annotriage.errors import StateError, UnknownError
-from annotriage.store.database import columns_of, insert, read_once
+from annotriage.store.database import columns_of, facts_of, insert, read_once, stored
 from annotriage.store.files import drop_unused, pieces_of, store_file
 from annotriage.store.schema import reference, reference_edge, reference_file, reference_grid, stored_file, verdict
 
@@ -32,7 +32,7 @@ class StoredReference:
     facts: Mapping[str, Any]
 
 
-_SELECT = select(*columns_of(reference, StoredReference))
+_SELECT = select(*columns_of(reference, StoredReference)[:-1], stored(reference.c.facts)).where(reference.c.id == bindparam("of_id"))
 
 
 def save_reference(
@@ -132,10 +132,11 @@ def rewrite_reference(connection: Connection, id: int, *, version: str, facts: M
 @read_once
 def get_reference(connection: Connection, id: int) -> StoredReference:
     """A reference's row. Raises UnknownError."""
-    row = connection.execute(_SELECT.where(reference.c.id == id)).one_or_none()
+    row = connection.execute(_SELECT, {"of_id": id}).one_or_none()
     if row is None:
         raise UnknownError(f"reference {id} is not in the database any more; connect the project again")
-    return StoredReference(**row._mapping)
+    *values, facts = row
+    return StoredReference(*values, facts_of(facts))
 
 
 def get_curve(connection: Connection, id: int) -> dict[str, list[float]]:

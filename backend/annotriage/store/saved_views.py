@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from annotriage.errors import StateError
 from annotriage.states import Time
@@ -29,8 +29,15 @@ class SavedView:
 
 def saved_views(connection: Connection, project: Project, page: str) -> list[SavedView]:
     """The views of a page, by name."""
-    query = select(*columns_of(saved_view, SavedView)).where(saved_view.c.project_id == project.id, saved_view.c.page == page)
-    return [SavedView(*row) for row in connection.execute(query.order_by(saved_view.c.name).limit(MOST))]
+    return [SavedView(*row) for row in connection.execute(_OF_PAGE, {"of_project": project.id, "of_page": page})]
+
+
+_OF_PAGE = (
+    select(*columns_of(saved_view, SavedView))
+    .where(saved_view.c.project_id == bindparam("of_project"), saved_view.c.page == bindparam("of_page"))
+    .order_by(saved_view.c.name)
+    .limit(MOST)
+)
 
 
 def keep_view(connection: Connection, project: Project, page: str, name: str, query: str, by: str) -> None:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Float, ScalarSelect, Select, case, cast, delete, func, or_, select, update
+from sqlalchemy import BindParameter, Connection, Float, ScalarSelect, Select, bindparam, case, cast, delete, func, or_, select, update
 
 from annotriage.states import Time
 from annotriage.store.counters import chunks
-from annotriage.store.database import insert, whole
+from annotriage.store.database import among, facts_of, insert, read_each, stored, whole
 from annotriage.store.projects import Project
 from annotriage.store.schema import counter, dataset, group_member, snapshot, spot_check
 
@@ -54,7 +54,7 @@ _OUTLIERS = cast(snapshot.c.outliers, Float) / func.nullif(snapshot.c.n, 0)
 _MOMENT = [_OUTLIERS if name == "share" else snapshot.c[name] for name in Moment.__dataclass_fields__]
 _MOMENT_OF = (snapshot.c.dataset_id, *_MOMENT)
 _OTHER = snapshot.alias()
-_SNAPSHOT = (*_MOMENT, snapshot.c.id, snapshot.c.dataset_id, snapshot.c.facts)
+_SNAPSHOT = (*_MOMENT, snapshot.c.id, snapshot.c.dataset_id, stored(snapshot.c.facts))
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,10 @@ def changed(connection: Connection, project: Project) -> list[Changed]:
 def latest(connection: Connection, dataset_ids: Sequence[int], reference_id: int) -> dict[int, Snapshot]:
     """The latest snapshot under a reference of each of these datasets that has one, by dataset."""
     rows = _latest(connection, dataset_ids, reference_id, _SNAPSHOT)
-    return {found.dataset_id: found for found in (Snapshot(*row) for row in rows)}
+    return {found.dataset_id: found for found in (_snapshot(row) for row in rows)}
 
 
+@read_each
 def latest_moments(connection: Connection, dataset_ids: Sequence[int], reference_id: int) -> dict[int, Moment]:
     """The same without their facts, which are long: for lists."""
     rows = _latest(connection, dataset_ids, reference_id, _MOMENT_OF)
@@ -120,12 +121,18 @@ def latest_moments(connection: Connection, dataset_ids: Sequence[int], reference
 
 def _latest(connection: Connection, dataset_ids: Sequence[int], reference_id: int, columns: Sequence[Any]) -> Iterator[Sequence[Any]]:
     query = _latest_of(tuple(columns), reference_id)
-    return (row for ids in chunks(dataset_ids) for row in connection.execute(query.where(dataset.c.id.in_(ids))))
+    return (row for ids in chunks(dataset_ids) for row in connection.execute(query, {"these": ids}))
 
 
 @lru_cache(64)
 def _latest_of(columns: tuple[Any, ...], reference_id: int) -> Select[Any]:
-    return select(*columns).select_from(dataset).join(snapshot, snapshot.c.id == _latest_id(dataset.c.id, reference_id))
+    latest_of_it = snapshot.c.id == _latest_id(dataset.c.id, reference_id)
+    return select(*columns).select_from(dataset).join(snapshot, latest_of_it).where(dataset.c.id.in_(among("these")))
+
+
+def _snapshot(row: Sequence[Any]) -> Snapshot:
+    *values, facts = row
+    return Snapshot(*values, facts_of(facts))
 
 
 def history(connection: Connection, dataset_id: int, *, before: float | None = None, limit: int = 200) -> list[Moment]:
@@ -137,16 +144,23 @@ def history(connection: Connection, dataset_id: int, *, before: float | None = N
 def moments(connection: Connection, dataset_id: int, start: float, end: float) -> list[Moment]:
     """The snapshots of a dataset between two moments, thinned out to what a chart shows, the first first."""
     slot = max((end - start) / STEPS, 1.0)
-    within = (snapshot.c.dataset_id == dataset_id, snapshot.c.at >= start, snapshot.c.at <= end)
-    last = select(func.max(snapshot.c.id)).where(*within).group_by(whole((snapshot.c.at - start) / slot))
-    return [Moment(*row) for row in connection.execute(select(*_MOMENT).where(snapshot.c.id.in_(last)).order_by(snapshot.c.at))]
+    given = {"of_dataset": dataset_id, "start": start, "end": end, "slot": slot}
+    return [Moment(*row) for row in connection.execute(_THINNED, given)]
+
+
+_START: BindParameter[float] = bindparam("start", type_=Float)
+_WITHIN = (snapshot.c.dataset_id == bindparam("of_dataset"), snapshot.c.at >= _START, snapshot.c.at <= bindparam("end"))
+_IN_SLOT = whole((snapshot.c.at - _START) / bindparam("slot", type_=Float))
+_THINNED = (
+    select(*_MOMENT).where(snapshot.c.id.in_(select(func.max(snapshot.c.id)).where(*_WITHIN).group_by(_IN_SLOT))).order_by(snapshot.c.at)
+)
 
 
 def snapshot_before(connection: Connection, dataset_id: int, reference_id: int, at: float) -> Snapshot | None:
     """The state of a dataset under a reference at a moment: its last snapshot until then."""
     mine = (snapshot.c.dataset_id == dataset_id, snapshot.c.reference_id == reference_id, snapshot.c.at <= at)
     row = connection.execute(select(*_SNAPSHOT).where(*mine).order_by(snapshot.c.at.desc()).limit(1)).one_or_none()
-    return None if row is None else Snapshot(*row)
+    return None if row is None else _snapshot(row)
 
 
 def first_moment(connection: Connection, dataset_id: int) -> float | None:
@@ -184,10 +198,16 @@ def keep_groups(connection: Connection, dataset_id: int, numbers: Mapping[int, i
 
 def groups_of(connection: Connection, dataset_id: int | ScalarSelect[int], item_ids: Sequence[int] | None = None) -> dict[int, int]:
     """The group numbers of a dataset's outliers, by item; of these items alone, if they are named."""
-    query = select(group_member.c.item_id, group_member.c.number).where(group_member.c.dataset_id == dataset_id)
+    query = _groups(dataset_id, item_ids is not None)
     if item_ids is None:
         return {row.item_id: row.number for row in connection.execute(query.order_by(group_member.c.item_id))}
-    return {row.item_id: row.number for ids in chunks(item_ids) for row in connection.execute(query.where(group_member.c.item_id.in_(ids)))}
+    return {row.item_id: row.number for ids in chunks(item_ids) for row in connection.execute(query, {"these": ids})}
+
+
+@lru_cache(64)
+def _groups(dataset_id: int | ScalarSelect[int], of_some: bool) -> Select[int, int]:
+    query = select(group_member.c.item_id, group_member.c.number).where(group_member.c.dataset_id == dataset_id)
+    return query.where(group_member.c.item_id.in_(among("these"))) if of_some else query
 
 
 def thin_out(connection: Connection) -> int:

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Select, exists, func, select, 
 from annotriage.states import AnswerState, TwinKind, TwinState
 from annotriage.store.blindness import is_hidden
 from annotriage.store.counters import chunks
-from annotriage.store.database import insert, texts
+from annotriage.store.database import among, insert, texts
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project
 from annotriage.store.schema import item, point, proposal_member, thumbnail, twin
@@ -128,8 +128,7 @@ def keep_compared(
 def near_duplicates(connection: Connection, item_ids: Sequence[int]) -> dict[int, NearDuplicate]:
     """Those of these items that repeat another one, but for those that are answered blind, or whose other one is: what is said of the one
     would be said of both."""
-    query = _with_other().where(*_TOLD)
-    rows = (row for ids in chunks(item_ids) for row in connection.execute(query.where(twin.c.item_id.in_(ids))))
+    rows = (row for ids in chunks(item_ids) for row in connection.execute(_told_of_some(), {"these": ids}))
     return {row.item_id: _near_duplicate(row) for row in rows}
 
 
@@ -194,6 +193,11 @@ def _near_duplicate(row: Any) -> NearDuplicate:
 
 
 @cache
+@cache
+def _told_of_some() -> Select[Any]:
+    return _with_other().where(*_TOLD, twin.c.item_id.in_(among("these")))
+
+
 def _with_other() -> Select[Any]:
     """Twins, each with the item that it repeats, which is still there."""
     columns = (twin.c.item_id, twin.c.kind, twin.c.state, twin.c.labels.label("inherited"), item.c.labels, item.c.answer, item.c.machine)

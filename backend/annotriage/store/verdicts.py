@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, Insert, bindparam, select, update
 
 from annotriage.states import HeldBack
 from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, one_of, recounted
-from annotriage.store.database import execute_many, insert
+from annotriage.store.database import execute_columns, execute_many, insert, insert_on
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project
 from annotriage.store.schema import item, point, spot_check, thumbnail, verdict
@@ -58,9 +59,11 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
     with recounted(connection, ids):
         _write_verdicts(connection, project, reference_id, judgements, now)
         if reference_id == project.reference_id:
-            rows = [{"of": judgement.item_id, "to_route": judgement.verdict.route, "to_trust": judgement.trust} for judgement in judgements]
-            of_it = update(item).where(item.c.id == bindparam("of"))
-            execute_many(connection, of_it.values(route=bindparam("to_route"), trust=bindparam("to_trust")), rows)
+            places: dict[str, Sequence[Any]] = {
+                "to_route": [judgement.verdict.route for judgement in judgements],
+                "to_trust": [judgement.trust for judgement in judgements],
+            }
+            execute_columns(connection, _ROUTED, {"of": ids, **places})
         _write_spot_checks(connection, project, reference_id, judgements, now)
     _write_pictures(connection, reference_id, judgements)
     if project.watch:
@@ -104,38 +107,62 @@ def _of_what_is_shown(connection: Connection, judgements: Sequence[Judgement]) -
 
 
 def _write_verdicts(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement], now: float) -> None:
-    rows = [
-        {
-            "item_id": judgement.item_id,
-            "reference_id": reference_id,
-            "project_id": project.id,
-            "route": judgement.verdict.route,
-            "judged": judgement.judged,
-            "held_back": judgement.held_back,
-            "labels": list(judgement.verdict.labels),
-            "label": " + ".join(judgement.verdict.labels),
-            "cluster": judgement.verdict.cluster,
-            "confidence": judgement.verdict.confidence,
-            "sureness": judgement.verdict.sureness,
-            "score": judgement.verdict.score,
-            "class_score": judgement.verdict.class_score,
-            "source_score": judgement.verdict.source_score,
-            "members": dict(judgement.verdict.members),
-            "p_value": judgement.verdict.p_value,
-            "outlier_score": judgement.verdict.outlier_score,
-            "trust": judgement.verdict.trust,
-            "shown_trust": judgement.trust,
-            "reason": judgement.verdict.reason,
-            "failure": judgement.verdict.failure,
-            "seconds": judgement.verdict.seconds,
-            "at": now,
-        }
-        for judgement in judgements
-    ]
-    add = insert(connection, verdict)
-    kept = ("item_id", "reference_id", "project_id")
-    values = {name: add.excluded[name] for name in rows[0] if name not in kept}
-    execute_many(connection, add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values), rows)
+    n, found = len(judgements), [judgement.verdict for judgement in judgements]
+    columns: dict[str, Sequence[Any]] = {
+        "item_id": [judgement.item_id for judgement in judgements],
+        "reference_id": [reference_id] * n,
+        "project_id": [project.id] * n,
+        "route": [one.route for one in found],
+        "judged": [judgement.judged for judgement in judgements],
+        "held_back": [judgement.held_back for judgement in judgements],
+        "labels": [list(one.labels) for one in found],
+        "label": [" + ".join(one.labels) for one in found],
+        "cluster": [one.cluster for one in found],
+        "confidence": [one.confidence for one in found],
+        "sureness": [one.sureness for one in found],
+        "score": [one.score for one in found],
+        "class_score": [one.class_score for one in found],
+        "source_score": [one.source_score for one in found],
+        "members": [dict(one.members) for one in found],
+        "p_value": [one.p_value for one in found],
+        "outlier_score": [one.outlier_score for one in found],
+        "trust": [one.trust for one in found],
+        "shown_trust": [judgement.trust for judgement in judgements],
+        "reason": [one.reason for one in found],
+        "failure": [one.failure for one in found],
+        "seconds": [one.seconds for one in found],
+        "at": [now] * n,
+    }
+    execute_columns(connection, _adding_verdicts(connection.dialect.name), columns)
+
+
+# Statements of each batch are made once: to make and compile them takes as long as to write a hundred rows.
+
+
+@lru_cache(2)
+def _adding_verdicts(dialect: str) -> Insert:
+    add, kept = insert_on(dialect, verdict), ("item_id", "reference_id", "project_id")
+    values = {column.name: add.excluded[column.name] for column in verdict.c if column.name not in kept}
+    written: Insert = add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values)
+    return written
+
+
+@lru_cache(2)
+def _adding_points(dialect: str) -> Insert:
+    add = insert_on(dialect, point)
+    values = {"compressed": add.excluded.compressed, "fingerprint": None}  # it may show something else now
+    written: Insert = add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values)
+    return written
+
+
+@lru_cache(2)
+def _adding_thumbnails(dialect: str) -> Insert:
+    add = insert_on(dialect, thumbnail)
+    written: Insert = add.on_conflict_do_update(index_elements=["item_id"], set_={"content": add.excluded.content})
+    return written
+
+
+_ROUTED = update(item).where(item.c.id == bindparam("of")).values(route=bindparam("to_route"), trust=bindparam("to_trust"))
 
 
 def _write_pictures(connection: Connection, reference_id: int, judgements: Sequence[Judgement]) -> None:
@@ -145,13 +172,10 @@ def _write_pictures(connection: Connection, reference_id: int, judgements: Seque
         if judgement.compressed
     ]
     if points:
-        add = insert(connection, point)
-        values = {"compressed": add.excluded.compressed, "fingerprint": None}  # it may show something else now
-        execute_many(connection, add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values), points)
+        execute_many(connection, _adding_points(connection.dialect.name), points)
     pictures = [{"item_id": judgement.item_id, "content": judgement.thumbnail} for judgement in judgements if judgement.thumbnail]
     if pictures:
-        add = insert(connection, thumbnail)
-        execute_many(connection, add.on_conflict_do_update(index_elements=["item_id"], set_={"content": add.excluded.content}), pictures)
+        execute_many(connection, _adding_thumbnails(connection.dialect.name), pictures)
 
 
 def _write_spot_checks(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement], now: float) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, func, or_, select, update
 
 from annotriage.store import deliveries, jobs
 from annotriage.store.counters import chunks
@@ -171,8 +172,13 @@ def held(connection: Connection, owner: str) -> set[int]:
 @read_once
 def waiting(connection: Connection, project_id: int, reference_id: int, most: int | None = None) -> int:
     """How many items are still to be judged under a reference, those that are being judged among them. most: at which counting ends."""
-    some = select(work.c.id).where(work.c.project_id == project_id, work.c.reference_id == reference_id).limit(most)
-    return int(connection.execute(select(func.count()).select_from(some.subquery())).scalar_one())
+    return int(connection.execute(_waiting(most), {"of_project": project_id, "of_reference": reference_id}).scalar_one())
+
+
+@lru_cache(8)
+def _waiting(most: int | None) -> Select[int]:
+    mine = (work.c.project_id == bindparam("of_project"), work.c.reference_id == bindparam("of_reference"))
+    return select(func.count()).select_from(select(work.c.id).where(*mine).limit(most).subquery())
 
 
 def beat(connection: Connection, owner: str, role: str, host: str, pid: int, text: str = "") -> None:

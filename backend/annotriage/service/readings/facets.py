@@ -152,7 +152,7 @@ def _kept_counts(connection: Connection, project: Project, filters: Filters, num
         return {}
     if filters.state == Standing.WAITING:
         kinds = waiting_by_kind(connection, project, filters.dataset)
-        waits = waiting_in_groups(connection, project, numbers, filters.dataset)
+        waits = waiting_in_groups(connection, numbers, project, filters.dataset)
         routes: dict[str, int] = {Route.OUTLIER: kinds.strange, Route.UNCERTAIN: kinds.unsure + kinds.sent, Route.FAILED: kinds.unreadable}
         counts: dict[str, Mapping[str, int]] = {"route": {**routes, SPOT_CHECK: kinds.spot_checks}}
         return counts if filters.route is not None else {**counts, "group": {str(number): n for number, n in waits.items()}}

@@ -86,7 +86,7 @@ def _among_outliers(connection: Connection, project: Project, strange: int) -> I
     snapshot = snapshot_of(connection, project, dataset_of_all(connection, project))
     if snapshot is not None and snapshot.facts["groups"]:
         largest = snapshot.facts["groups"][0]
-        waiting = waiting_in_groups(connection, project, [largest["number"]]).get(largest["number"], 0)
+        waiting = waiting_in_groups(connection, [largest["number"]], project).get(largest["number"], 0)
         if waiting >= next_words.LEAST_GROUP:
             words = next_words.look_alikes(waiting, strange)
             yield _step(words, "queue", waiting / FACES, group=largest["number"])

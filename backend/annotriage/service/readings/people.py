@@ -21,7 +21,7 @@ from annotriage.settings import ServiceSettings
 from annotriage.states import SHOWN, GoldState, Time
 from annotriage.store import blind_answers as answers
 from annotriage.store import gold
-from annotriage.store.blind_answers import BlindAnswer
+from annotriage.store.blind_answers import AlikeAnswers, BlindAnswer
 from annotriage.store.gold import GoldAnswer
 from annotriage.store.projects import Project, project_of
 
@@ -249,7 +249,7 @@ def people_state(
     by_person = answers.answers_of(connection, project)
     known = gold.gold_answers(connection, project.id)
     names = _names(process, sorted(by_person | dict.fromkeys(answer.person for answer in known)))
-    blind = answers.blind_answers(connection, project)
+    blind, listed = answers.alike_answers(connection, project), answers.blind_answers(connection, project) if cell.chosen else ()
     first = answers.first_answers(connection, project)
     figures = _gold(connection, project, known)
     return PeopleState(
@@ -257,7 +257,7 @@ def people_state(
         agreement=_agreement(connection, project),
         anchoring=_anchoring(first),
         rates=_rates(first),
-        blind=_blind(blind, cell, limit),
+        blind=_blind(blind, listed, cell, limit),
         people=_people(names, by_person, known),
         answered_gold=tuple(_gold_line(names, answer) for answer in known[:limit]) if managers else (),
         notes=tuple(_notes(names, by_person)),
@@ -372,10 +372,11 @@ def _anchoring(first: Sequence[answers.FirstAnswer]) -> tuple[AnchoringLine, ...
 
     lines = []
     for route in SHOWN:
-        sides = {blind: [one.said != one.answered for one in first if one.route == route and one.blind == blind] for blind in (False, True)}
-        if not sides[False]:
+        sides = [[some for some in first if some.route == route and some.blind == blind] for blind in (False, True)]
+        if not sides[0]:
             continue
-        found = anchoring(len(sides[False]), sum(sides[False]), len(sides[True]), sum(sides[True]))
+        counted = ((sum(some.n for some in side), sum(some.n for some in side if some.said != some.answered)) for side in sides)
+        found = anchoring(*(number for pair in counted for number in pair))
         limits = (found.kept, found.low, found.high)
         said = words.anchoring_sentence(route_name(route), *limits, found.blind)
         lines.append(AnchoringLine(route, found.shown, found.changed, found.blind, found.wrong, *limits, said))
@@ -387,7 +388,10 @@ def _rates(first: Sequence[answers.FirstAnswer]) -> tuple[RateLine, ...]:
 
     lines = []
     for route in SHOWN:
-        sides = [[words.known_label(one.answered) for one in first if one.route == route and one.blind == blind] for blind in (False, True)]
+        sides: tuple[list[str], list[str]] = ([], [])
+        for some in first:
+            if some.route == route:
+                sides[some.blind].extend([words.known_label(some.answered)] * some.n)
         found = rates(*sides)
         for rate in found:
             seen, said = rate.shown_called / rate.shown, rate.blind_called / rate.blind
@@ -398,35 +402,46 @@ def _rates(first: Sequence[answers.FirstAnswer]) -> tuple[RateLine, ...]:
     return tuple(lines)
 
 
-def _blind(every: Sequence[BlindAnswer], cell: Cell, limit: int) -> BlindFigures:
+def _blind(every: Sequence[AlikeAnswers], listed: Sequence[BlindAnswer], cell: Cell, limit: int) -> BlindFigures:
+    """listed: the same answers one by one, where a cell is asked for."""
     from annotriage.guarantee.binomial import clopper_pearson
 
-    weeks: dict[str, list[bool]] = {}
-    for answer in every:
-        weeks.setdefault(monday(answer.at), []).append(answer.right)
-    within = [answer for answer in every if cell.week in (None, monday(answer.at))]
-    routes = []
-    for route, n in sorted(Counter(answer.route for answer in within).items()):
-        right = sum(answer.right for answer in within if answer.route == route)
-        routes.append(RouteLine(route, n, right, *clopper_pearson(right, n)))
-    within = [answer for answer in within if cell.route in (None, answer.route)]
+    weeks, weeks_right = Counter[str](), Counter[str]()
+    for some in every:
+        weeks[_monday_of(some.day)] += some.n
+        weeks_right[_monday_of(some.day)] += some.n * some.right
+    within = [some for some in every if cell.week in (None, _monday_of(some.day))]
+    routes, routes_right = Counter[str](), Counter[str]()
+    for some in within:
+        routes[some.route] += some.n
+        routes_right[some.route] += some.n * some.right
+    lines = tuple(RouteLine(route, n, routes_right[route], *clopper_pearson(routes_right[route], n)) for route, n in sorted(routes.items()))
+    within = [some for some in within if cell.route in (None, some.route)]
     matrix = _matrix(within)
     named = set(matrix.classes)
+
+    def is_in(answer: AlikeAnswers | BlindAnswer) -> bool:
+        return cell.said in (None, _in(named, answer.said)) and cell.answered in (None, _in(named, answer.answered))
+
     chosen = [
-        answer for answer in within if cell.said in (None, _in(named, answer.said)) and cell.answered in (None, _in(named, answer.answered))
+        answer for answer in listed if cell.week in (None, monday(answer.at)) and cell.route in (None, answer.route) and is_in(answer)
     ]
-    shown = tuple(Week(day, len(right), sum(right)) for day, right in sorted(weeks.items(), reverse=True)[:MOST_WEEKS])
-    return BlindFigures(len(every), tuple(routes), shown, matrix, cell, tuple(chosen[:limit]) if cell.chosen else (), len(chosen))
+    shown = tuple(Week(day, n, weeks_right[day]) for day, n in sorted(weeks.items(), reverse=True)[:MOST_WEEKS])
+    found = sum(some.n for some in within if is_in(some))
+    return BlindFigures(weeks.total(), lines, shown, matrix, cell, tuple(chosen[:limit]), found)
 
 
-def _matrix(every: Sequence[BlindAnswer]) -> Matrix:
+def _matrix(every: Sequence[AlikeAnswers]) -> Matrix:
     often: Counter[str] = Counter()
-    for answer in every:
-        often.update((_called(answer.said), _called(answer.answered)))
+    for some in every:
+        for labels in (some.said, some.answered):
+            often[_called(labels)] += some.n
     kept = [name for name, _ in often.most_common()][: MOST_CLASSES if len(often) <= MOST_CLASSES else MOST_CLASSES - 1]
     classes = (*sorted(kept), *((OTHERS,) if len(kept) < len(often) else ()))
     named = set(classes)
-    cells = Counter((_in(named, answer.said), _in(named, answer.answered)) for answer in every)
+    cells = Counter[tuple[str, str]]()
+    for some in every:
+        cells[_in(named, some.said), _in(named, some.answered)] += some.n
     return Matrix(classes, tuple(tuple(cells[said, answered] for answered in classes) for said in classes))
 
 

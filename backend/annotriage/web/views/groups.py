@@ -149,7 +149,7 @@ def _page(process: Process, connection: Connection, project: Project) -> GroupsP
         groups=groups,
         matching=matching,
         addresses={number: address for number, address in found.items() if address},
-        waiting=waiting_in_groups(connection, project, numbers, None if dataset is None else dataset.id),
+        waiting=waiting_in_groups(connection, numbers, project, None if dataset is None else dataset.id),
         aside=set_aside(connection, project, ASIDE),
         added=added_classes(connection, project),
         facets=facets_of(connection, project, filters, grouped=True),
