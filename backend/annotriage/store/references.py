@@ -136,7 +136,7 @@ def get_reference(connection: Connection, id: int) -> StoredReference:
     if row is None:
         raise UnknownError(f"reference {id} is not in the database any more; connect the project again")
     *values, facts = row
-    return StoredReference(*values, facts_of(facts))
+    return StoredReference(*values, facts=facts_of(facts))
 
 
 def get_curve(connection: Connection, id: int) -> dict[str, list[float]]:

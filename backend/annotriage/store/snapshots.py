@@ -132,7 +132,7 @@ def _latest_of(columns: tuple[Any, ...], reference_id: int) -> Select[Any]:
 
 def _snapshot(row: Sequence[Any]) -> Snapshot:
     *values, facts = row
-    return Snapshot(*values, facts_of(facts))
+    return Snapshot(*values, facts=facts_of(facts))
 
 
 def history(connection: Connection, dataset_id: int, *, before: float | None = None, limit: int = 200) -> list[Moment]:
