@@ -11,7 +11,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -41,7 +41,7 @@ def figures(data: Path | None) -> Iterator[Figure]:
 
 
 def _grown(folder: Path, kind: str, map: str, rounds: int) -> Iterator[Figure]:
-    runs = np.array([[in_child(Path(__file__), folder, kind, count, map) for count in (FEW, MANY)] for _ in range(rounds)])
+    runs = measured(folder, kind, map, rounds, (FEW, MANY))
     slower = float(np.median(runs[:, 1, 0] / runs[:, 0, 0]))
     larger = float(np.median(runs[:, 1, 1] / runs[:, 0, 1]))
     few, many = np.median(runs, axis=0)
@@ -50,13 +50,15 @@ def _grown(folder: Path, kind: str, map: str, rounds: int) -> Iterator[Figure]:
     yield Figure(f"peak memory from {what}", f"<= {LARGEST} times", f"{larger:.3f} ({few[1]:.0f} to {many[1]:.0f} MB)", larger <= LARGEST)
 
 
+def measured(folder: Path, kind: str, map: str, rounds: int, sizes: Sequence[int]) -> NDArray[np.float64]:
+    """Seconds and peak memory in MB of each dataset in each round: (rounds, sizes, 2). folder: with a reference and the datasets."""
+    return np.array([[in_child(Path(__file__), folder, kind, count, map) for count in sizes] for _ in range(rounds)])
+
+
 def _prepare(folder: Path) -> None:
     """A reference, and both sizes of dataset in every kind."""
-    digits = load_digits()
-    train_model(folder / "digits.onnx", *digits.train)
-    ModelSpec(tuple("01234567"), InputSpec((8, 8), mode="L", scale=1 / 255), file="digits.onnx").write(folder / "model.toml")
-    fit(folder / "model.toml", digits.train, digits.held_out).save(folder / "reference")
-    images = _enough(digits)
+    digits = make_reference(folder)
+    images = enough(digits, MANY)
     pngs = [_png(image) for image in images[:1_000]]
     for count in (FEW, MANY):
         np.savez(folder / f"{count}.npz", x=images[:count])
@@ -71,11 +73,20 @@ def _prepare(folder: Path) -> None:
                 os.link(target / f"{place % 1_000:06}.png", target / f"{place:06}.png")
 
 
-def _enough(digits: Digits) -> NDArray[np.uint8]:
-    """MANY images: known digits with one stranger in twenty, given again and again, each time with other grain."""
+def make_reference(folder: Path) -> Digits:
+    """A tiny network on digits, and its reference."""
+    digits = load_digits()
+    train_model(folder / "digits.onnx", *digits.train)
+    ModelSpec(tuple("01234567"), InputSpec((8, 8), mode="L", scale=1 / 255), file="digits.onnx").write(folder / "model.toml")
+    fit(folder / "model.toml", digits.train, digits.held_out).save(folder / "reference")
+    return digits
+
+
+def enough(digits: Digits, count: int) -> NDArray[np.uint8]:
+    """So many images: known digits with one stranger in twenty, given again and again, each time with other grain."""
     rng = np.random.default_rng(0)
-    strange = rng.random(MANY) < STRANGERS
-    known, unseen = (part[0][rng.integers(0, len(part[0]), MANY)] for part in (digits.incoming, digits.unseen))
+    strange = rng.random(count) < STRANGERS
+    known, unseen = (part[0][rng.integers(0, len(part[0]), count)] for part in (digits.incoming, digits.unseen))
     chosen = np.where(strange[:, None, None], unseen, known).astype(np.int16)
     return np.clip(chosen + rng.integers(-8, 9, chosen.shape), 0, 255).astype(np.uint8)
 

@@ -23,9 +23,13 @@ import numpy as np
 import requests
 from figure import Figure
 from PIL import Image
+from sqlalchemy import func, select
 
 from annotriage.demo.digits import load_digits, write_digits
 from annotriage.engine.fitting import fit
+from annotriage.states import FieldWriteState
+from annotriage.store.database import Store
+from annotriage.store.schema import field_write
 from annotriage_label_studio.demo.server import serving
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +43,9 @@ EXECUTABLE = ROOT / ".venv-label-studio" / "bin" / "label-studio"
 TASKS = 5_000
 UPLOADS = 1_500
 RETRIEVED = 500
+QUEUED, QUEUED_WANTED = 1_000, 5_000  # tasks whose fields are written, and those that the figure is for
+FIELD_MINUTES = 8.0
+PATCHED = 100
 KILLS, KILLED_TASKS = 30, 3_000
 CONFIG = (
     '<View><Image name="image" value="$image"/><Choices name="label" toName="image">'
@@ -58,6 +65,7 @@ def figures(data: Path | None) -> Iterator[Figure]:
         label_studio = LabelStudio(server.url, server.token, Person(server.url, server.email, server.password))
         bench = _Bench(label_studio, Path(name))
         yield from bench.data_uris()
+        yield from bench.fields()
         yield from bench.uploads()
         yield from bench.webhooks()
         yield from bench.kills()
@@ -85,8 +93,32 @@ class _Bench:
             self._wait(project, 10)
             self.label_studio.import_tasks(project, tasks)
             taken = self._wait(project, TASKS + 10)
-        yield _ratio(f"{TASKS:,} tasks with data URIs / bulk import of the predictions alone", taken, self.own_predictions, most=3.0)
+        yield _ratio(f"{TASKS:,} tasks with data URIs / bulk import of the predictions alone", taken, self.own_predictions, most=2.0)
         yield _ratio("the server's own Retrieve predictions (500, scaled) / these", self.own_retrieval, taken, least=20.0)
+
+    def fields(self) -> Iterator[Figure]:
+        """The fields of queued tasks, from their predictions on, against the server's bare PATCH of a task's data, one after another."""
+        own = self.label_studio.project(config=CONFIG)
+        uris = _data_uris(QUEUED)
+        ids = self.label_studio.import_tasks(own, [{"image": uri} for uri in uris[:PATCHED]])
+        started = time.perf_counter()
+        for id, uri in zip(ids, uris, strict=False):
+            self.label_studio.call("PATCH", f"/api/tasks/{id}/", {"data": {"image": uri, "triage_route": "spot check"}})
+        bare = (time.perf_counter() - started) / PATCHED
+        with self._service("fields", "--sample-share", "1") as (service, project):
+            self.label_studio.import_tasks(project, [{"image": uri} for uri in uris])
+            self._wait(project, QUEUED)
+            store, begun = service.store(), time.perf_counter()
+            try:
+                before = _written(store)
+                wait_until(lambda: _written(store) >= QUEUED, 900, 0.5, "for the fields")
+            finally:
+                store.close()
+            each = (time.perf_counter() - begun) / (QUEUED - before)
+        minutes = each * QUEUED_WANTED / 60
+        name = f"minutes for the fields of {QUEUED_WANTED:,} queued tasks, as {QUEUED:,} took"
+        yield Figure(name, f"<= {FIELD_MINUTES:g}", f"{minutes:.1f} ({1000 * each:.0f} ms each)", minutes <= FIELD_MINUTES)
+        yield Figure("the same over bare PATCHes, one after another", "for information", f"{each / bare:.2f} ({1000 * bare:.0f} ms)", None)
 
     def uploads(self) -> Iterator[Figure]:
         """Import of uploaded files, against fetching the same files alone over 8 connections."""
@@ -152,11 +184,11 @@ class _Bench:
     # -- parts
 
     @contextmanager
-    def _service(self, name: str, *, start: bool = True) -> Iterator[tuple[RunningService, int]]:
+    def _service(self, name: str, *options: str, start: bool = True) -> Iterator[tuple[RunningService, int]]:
         service = RunningService(self.folder / name, self.label_studio.url, self.label_studio.token, poll_seconds=3.0)
         service.start()
         project = self.label_studio.project(config=CONFIG)
-        service.command("connect", "--project", project, "--reference", self.folder / "reference")
+        service.command("connect", "--project", project, "--reference", self.folder / "reference", *options)
         if not start:
             service.stop()
         try:
@@ -245,6 +277,13 @@ def _data_uris(count: int) -> list[str]:
         Image.fromarray(np.clip(images[place % len(images)] + noise, 0, 255).astype(np.uint8)).save(content, "PNG")
         found.append("data:image/png;base64," + base64.b64encode(content.getvalue()).decode())
     return found
+
+
+def _written(store: Store) -> int:
+    """Tasks whose fields are written."""
+    query = select(func.count()).select_from(field_write).where(field_write.c.state == FieldWriteState.WRITTEN)
+    with store.reading() as connection:
+        return int(connection.execute(query).scalar_one())
 
 
 def _secret(service: RunningService) -> str:

@@ -30,6 +30,7 @@ import judging
 import live
 import loop
 import map as map_page
+import million
 import overhead
 import pages
 import quality
@@ -50,6 +51,7 @@ THEMES = {
     "fitting": fitting.figures,
     "judging": judging.figures,
     "growth": growth.figures,
+    "million": million.figures,
     "map": map_page.figures,
     "guarantees": guarantees.figures,
     "certificates": certificates.figures,

@@ -9,6 +9,7 @@ from convolutional_digits import write_convolutional_digits
 
 from annotriage import Plan, audit_labels, sample, train, triage
 from annotriage.data import Item
+from annotriage.engine import kept_rows
 from annotriage.engine.fitting import fit
 from annotriage.errors import DataError, FitError, MismatchError, ModelError, SettingError
 from annotriage.model.spec import ModelSpec
@@ -50,6 +51,17 @@ def labels_of(images, name):
 def test_the_same_seed_gives_the_same_reference(fitted, digits_reference):
     assert fitted().version == replace(digits_reference, name="array", version="").content_hash()
     assert fitted(seed=1).version != fitted().version
+
+
+def test_activations_that_do_not_fit_into_memory_give_the_same_reference(fitted, digits_reference, digits, monkeypatch):
+    for name, small in (("IN_MEMORY", 5_000), ("GATHERED", 7), ("BLOCK", 100)):
+        monkeypatch.setattr(kept_rows, name, small)
+    wanted = replace(digits_reference, name="array", version="").content_hash()
+    assert fitted().version == wanted
+    images, labels = digits.train
+    some = fitted((np.concatenate([images, images[:50]]), np.concatenate([labels, np.full(50, "")])))
+    assert some.notes[0] == f"50 of {len(images) + 50} training items carry no label and were left out."
+    assert np.array_equal(some.detector.training, digits_reference.detector.training)
 
 
 def test_a_class_of_one_item_has_a_cluster_of_its_own(fitted, digits):

@@ -25,6 +25,7 @@ from annotriage.store.map_points import KINDS, Piece, pack
 from annotriage.store.projects import project_of
 from annotriage.store.queue import ids_of, queue_length
 from annotriage.store.schema import item, spot_check, verdict
+from annotriage.web.views import map as map_view
 
 pytestmark = pytest.mark.browser
 READY = "#map-app[data-ready]"  # what a page's policy forbids, the browser of the tests may not do either: no waiting by a function
@@ -386,6 +387,38 @@ def test_many_points_in_one_place_look_like_many(page):
     wait_until(lambda: page.evaluate(wide, place) > 25, what="for the points to be drawn as a disc")
     page.evaluate("i => annotriageMap.show(Uint8Array.from(annotriageMap.shown, (_, k) => k === i ? 1 : 0))", place)
     wait_until(lambda: 0 < page.evaluate(wide, place) < 15, what="for a single point")
+
+
+def test_a_map_of_too_many_points_is_thinned_until_one_looks_closer(mapped, tmp_path, monkeypatch, serve_dashboard, open_page):
+    monkeypatch.setattr(map_view, "WHOLE", 100)
+    dashboard = serve_dashboard(*dashboards.copied(mapped, tmp_path))
+    with dashboard.process.store.writing() as connection:
+        newest = maps.newest(connection, 1, "umap")
+        numbers = [facts.number for facts in maps.pieces(connection, newest.id)]
+        piece = maps.read_piece(connection, newest.id, numbers[1])
+        strange = [row for row in range(len(piece)) if KINDS[piece.route[row]] == "auto"][:9]
+        for place, row in enumerate(strange):  # side by side in one cell, of 64 units
+            piece.x[row], piece.y[row] = 32_768 + 7 * place, 32_768
+        maps.write_piece(connection, newest.id, numbers[1], piece)
+        total = sum(facts.n for facts in maps.pieces(connection, newest.id))
+    page = open_page(f"{dashboard.url}/projects/1/map", storage_state=dashboard.session())
+    page.wait_for_selector(READY)
+    place = "[p.ids[i], p.weight[i], p.xy[2 * i], p.xy[2 * i + 1]]"
+    standing = f"(() => {{ const p = annotriagePoints(); return [...p.ids.keys()].map(i => {place}); }})()"
+    drawn = page.evaluate(standing)
+    assert sum(weight for _, weight, *_ in drawn) == total > len(drawn)
+    assert [weight for _, weight, x, y in drawn if (x // 64, y // 64) == (512, 512) and weight > 1] == [9]
+    assert page.get_by_text("There are too many points to hold each of them").is_visible()
+    shown = [
+        page.locator(f"[data-count={route}]").text_content().replace(",", "") for route in ("training", "auto", "uncertain", "outlier")
+    ]
+    assert sum(map(int, shown)) == total
+    page.evaluate("() => { const p = annotriagePoints(); annotriageMap.on.lasso([...p.ids.keys()].filter(i => p.weight[i] > 1)); }")
+    page.get_by_text("Zoom in until each is drawn by itself").wait_for()
+    assert not page.get_by_role("button", name="to review").is_visible()
+    page.evaluate("annotriageMap.zoom(60)")
+    in_place = f"{standing}.filter(([, weight, x, y]) => Math.floor(x / 64) == 512 && Math.floor(y / 64) == 512 && weight == 1).length"
+    wait_until(lambda: page.evaluate(in_place) == 9, what="for each to be drawn by itself")
 
 
 def test_faces_show_what_lies_in_each_cell(page):

@@ -30,6 +30,16 @@ def speed_sentence(items: int, dataset: str, per_second: float, seconds: float, 
     return f"{count(items, 'item')} of {dataset} in {duration(seconds)}: {rate(per_second)}. Then {duration(once)} once per dataset."
 
 
+def project_speed_sentence(items: int, project: str, per_second: float, seconds: float) -> str:
+    """How fast the service's own steps were with a project's tasks."""
+    return f"{count(items, 'task')} of project {project} judged anew in {duration(seconds)}, and nothing kept: {rate(per_second)}."
+
+
+def recorded_sentence(what: str, items: int, middle: float, most: float) -> str:
+    """What the service has recorded. what: from when to when. middle, most: seconds, of half the items and of 95% of them."""
+    return f"As recorded of the last {count(items, 'task')}, {what}: half of them within {duration(middle)}, 95% within {duration(most)}."
+
+
 def limit_sentence(per_second: float, share: float, device: str, cores: int) -> str:
     """The limit, and how much of it is reached. per_second: of the model alone."""
     where = "the GPU" if device == "cuda" else f"the same {count(cores, 'core')}"
@@ -53,6 +63,7 @@ def holds_up_sentence(stage: str, share: float) -> str:
         "judge": "Judging holds everything up: it takes",
         "sample": "What is kept of the items for the report holds everything up: it takes",
         "write": "Writing holds everything up: it takes",
+        "store": "The database holds everything up: storing verdicts takes",
     }[stage]
     return f"{what} {percent(share, 0)} of the time."
 

@@ -1,7 +1,8 @@
-"""A labelled dataset through the model, for fitting: its outputs in memory, its seeded sample, what failed and why."""
+"""A labelled dataset through the model, for fitting: its outputs, on disk if they are many, its seeded sample, what failed and why."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 
 from annotriage.data import Dataset, Item
 from annotriage.engine.kept_items import Sample
+from annotriage.engine.kept_rows import KeptRows, taken
 from annotriage.engine.labels import LabelSet, LabelSpace
 from annotriage.engine.sampling import SeededSample
 from annotriage.errors import FitError
 from annotriage.latent.detector import Detector
-from annotriage.model import Model, Outputs
+from annotriage.model import Model
 from annotriage.model.inputs import Loaded, content_hash, thumbnail
 from annotriage.model.stream import Batch, stream
 from annotriage.progress import Progress
@@ -32,7 +34,7 @@ KEPT_ACTIVATIONS = 4_000  # items whose activations stay in the reference, for `
 class Collected:
     """What the model made of a whole dataset. labels: None where people gave none, or `FOREIGN`; pictures: the seeded sample's.
 
-    contents: what the model sees of a smaller seeded sample.
+    contents: what the model sees of a smaller seeded sample. logits, activations: read-only where they lie on disk.
     """
 
     name: str
@@ -57,8 +59,8 @@ class Collected:
             labels=[self.labels[i] for i in which],
             groups=[self.groups[i] for i in which],
             hashes=self.hashes[which],
-            logits=self.logits[which],
-            activations=tuple(layer[which] for layer in self.activations),
+            logits=taken(self.logits, which),
+            activations=tuple(taken(layer, which) for layer in self.activations),
             pictures={places[old]: picture for old, picture in self.pictures.items() if old in places},
             contents={places[old]: content for old, content in self.contents.items() if old in places},
         )
@@ -80,8 +82,9 @@ def collect(
     ids: list[str] = []
     labels: list[LabelSet | None] = []
     groups: list[str | None] = []
-    hashes: list[int] = []
-    outputs: list[Outputs] = []
+    hashes = array("Q")
+    known: dict[LabelSet | None, LabelSet | None] = {}  # one object for all items of a class
+    logits, layers = KeptRows(), [KeptRows() for _ in model.layers]
     failures: list[str] = []
     kept: SeededSample[tuple[int, bytes]] = SeededSample(settings.map_sample, settings.seed, "map")
     contents: SeededSample[tuple[int, Array]] = SeededSample(CONTENTS, settings.seed, "contents")
@@ -91,28 +94,29 @@ def collect(
             read += len(batch.items)
             failures += batch.failures
             for item, loaded in _good(batch):
-                labels.append(label_of(item))
+                label = label_of(item)
+                labels.append(known.setdefault(label, label))
                 kept.offer(item.id, partial(_picture, len(ids), loaded, settings.thumbnail))
                 contents.offer(item.id, partial(_content, len(ids), loaded))
                 ids.append(item.id)
                 groups.append(item.group)
                 hashes.append(int(content_hash(loaded)[:16], 16))
             if batch.outputs is not None:
-                outputs.append(batch.outputs)
+                logits.append(batch.outputs.logits)
+                for layer, values in zip(layers, batch.outputs.activations, strict=True):
+                    layer.append(values)
             advance(len(batch.items))
-    if not outputs:
+    if not ids:
         why = f": {failures[0]}" if failures else ""
         raise FitError(f"{what}: none of the {read} items of {dataset.name} could be used{why}")
-    logits = np.concatenate([batch.logits for batch in outputs])
-    activations = tuple(_joined(outputs, layer) for layer in range(len(model.layers)))
     return Collected(
         dataset.name,
         ids,
         labels,
         groups,
         np.array(hashes, dtype=np.uint64),
-        logits,
-        activations,
+        logits.whole(),
+        tuple(layer.whole() for layer in layers),
         dict(kept.values()),
         dict(contents.values()),
         read,
@@ -170,15 +174,3 @@ def _content(row: int, loaded: Loaded) -> tuple[int, Array]:
 
 def _good(batch: Batch) -> Iterator[tuple[Item, Loaded]]:
     return ((batch.items[row], loaded) for row, loaded in zip(batch.rows, batch.loaded, strict=True))
-
-
-def _joined(outputs: list[Outputs], layer: int) -> Array:
-    """One layer's activations of all batches, in one array that is filled in place: the batches are never held twice."""
-    first = outputs[0].activations[layer]
-    whole = np.empty((sum(len(batch.logits) for batch in outputs), *first.shape[1:]), dtype=np.float32)
-    start = 0
-    for batch in outputs:
-        part = batch.activations[layer]
-        whole[start : start + len(part)] = part
-        start += len(part)
-    return whole

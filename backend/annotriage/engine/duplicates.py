@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 from annotriage.advice import twin_words
 from annotriage.data import Item, Source, open_dataset
 from annotriage.engine.collecting import CONTENTS, Collected
+from annotriage.engine.kept_rows import blocks, let_go
 from annotriage.engine.reference import Reference
 from annotriage.engine.sampling import SeededSample
 from annotriage.errors import DataError
@@ -185,11 +186,23 @@ def duplicates(
 
 def near_twins(detector: Detector, model: Model, trained: Collected, held_out: Collected, settings: Settings) -> list[tuple[str, str]]:
     """Held-out items that are near twins of training items: (held-out id, training id), the nearest first."""
-    points, others = (compressed(detector, Outputs(part.logits, part.activations)) for part in (held_out, trained))
-    index, distance = nearest_among(points, others)
+    points = np.concatenate([part for _, part in _placed(detector, held_out)])
+    index, distance = np.full(len(points), NONE, dtype=np.intp), np.full(len(points), np.inf)
+    for some, others in _placed(detector, trained):
+        among, apart = nearest_among(points, others)
+        nearer = apart < distance
+        index[nearer], distance[nearer] = some.start + among[nearer], apart[nearer]
     threshold = twin_threshold(partial(compressed, detector), model, held_out.contents, distance, settings)
     close = np.flatnonzero(distance <= threshold)
     return [(held_out.ids[row], trained.ids[index[row]]) for row in close[np.argsort(distance[close], kind="stable")]]
+
+
+def _placed(detector: Detector, collected: Collected) -> Iterator[tuple[slice, Array]]:
+    """The points of items in the space of the map, block by block: which rows, and (n, d)."""
+    for some in blocks(len(collected.ids)):
+        yield some, detector.placed([layer[some] for layer in collected.activations])
+        for layer in collected.activations:
+            let_go(layer)
 
 
 def have_near_twins(
@@ -290,7 +303,7 @@ def _numbered(row: int, content: Array) -> tuple[int, Array]:
 
 def compressed(detector: Detector, outputs: Outputs) -> Array:
     """What the model makes of n items, in the space of the map: (n, d)."""
-    return detector.measure(outputs.activations, outputs.logits).compressed
+    return detector.placed(outputs.activations)
 
 
 def twin_threshold(

@@ -20,8 +20,9 @@ from annotriage.engine.collecting import KEPT_ACTIVATIONS, Collected, collect, c
 from annotriage.engine.duplicates import near_twins
 from annotriage.engine.error_limits import refuse_unknown
 from annotriage.engine.kept_items import HeldOut
+from annotriage.engine.kept_rows import blocks, let_go
 from annotriage.engine.label_audit.audit import doubts_of_training
-from annotriage.engine.labels import LabelSpace
+from annotriage.engine.labels import LabelSet, LabelSpace
 from annotriage.engine.model_facts import model_facts
 from annotriage.engine.reference import Reference, confidence_logits
 from annotriage.engine.rounding import rounding_note
@@ -152,7 +153,7 @@ def _uncalibrated(model: Model, trained: Collected, settings: Settings, name: st
         detector=detector,
         threshold=outlier_threshold(detector.training_scores, settings.alpha),
         calibrated=False,
-        training_confidence=_thinned(np.sort(confidence_logits(trained.logits, space))),
+        training_confidence=_thinned(np.sort(_confidences(space, trained.logits))),
         training_accuracy=_accuracy(space, trained),
         held_out=HeldOut(nothing, np.empty(0, np.intp), np.empty(0, np.uint64), 0, 0, 0),
         guarantee=guarantee_of(Answered.none(), space, settings, 1),
@@ -196,7 +197,7 @@ def exchanged_pairs(space: LabelSpace, trained: Collected) -> list[tuple[str, st
     """
     if space.multiple:
         return []
-    said = space.predicted(trained.logits)
+    said = _predicted(space, trained.logits)
     pairs = Counter((theirs, mine) for mine, theirs in zip(said, trained.labels, strict=True) if theirs is not None)
     sizes = Counter(theirs for theirs in trained.labels if theirs is not None)
     found = [
@@ -246,8 +247,24 @@ def _only_labelled(trained: Collected) -> Collected:
 
 
 def _accuracy(space: LabelSpace, collected: Collected) -> float:
-    predicted = space.predicted(collected.logits)
-    return float(np.mean([mine == theirs for mine, theirs in zip(predicted, collected.labels, strict=True)]))
+    right = sum(mine == theirs for mine, theirs in zip(_predicted(space, collected.logits), collected.labels, strict=True))
+    return right / len(collected.ids)
+
+
+def _predicted(space: LabelSpace, logits: Array) -> Iterator[LabelSet]:
+    """What the model says of N items, one after another: (N, m) logits may lie on disk."""
+    for some in blocks(len(logits)):
+        yield from space.predicted(logits[some])
+        let_go(logits)
+
+
+def _confidences(space: LabelSpace, logits: Array) -> Array:
+    """The log-odds of the model's answers, (N,), of (N, m) logits that may lie on disk."""
+    found = np.empty(len(logits))
+    for some in blocks(len(logits)):
+        found[some] = confidence_logits(logits[some], space)
+        let_go(logits)
+    return found
 
 
 def _failure_notes(kind: str, collected: Collected) -> list[str]:

@@ -118,6 +118,14 @@ class Detector:
         compressed = np.hstack([part / scale for part, scale in zip(parts, self.scales, strict=True)])
         return Measured(cluster, members, axes, score, surprise, compressed)
 
+    def placed(self, activations: Sequence[Array]) -> Array:
+        """Where N items lie, (N, n), as `Measured.compressed`, without scoring them: activations as of `measure`."""
+        layers = zip(activations, self.directions, strict=False)  # the source reads its own layers
+        parts = [pca.transform(l2_normalise(activation))[:, : self.dimensions] for activation, pca in layers]
+        if self.source is not None:
+            parts.append(self.source.vectors(activations) @ self.source.axes)
+        return np.hstack([part / scale for part, scale in zip(parts, self.scales, strict=True)])
+
     def calibrated(self, activations: Sequence[Array], logits: Array) -> tuple[Detector, Measured]:
         """The detector that measures against these held-out items, and what it says of themselves, each at its place among them."""
         measured = self.measure(activations, logits)

@@ -21,6 +21,7 @@ class Stage(StrEnum):
     JUDGE = "judge"  # activations -> verdicts
     SAMPLE = "sample"  # what the report and the dataset's score need of the items, thumbnails included
     WRITE = "write"  # verdicts into files
+    STORE = "store"  # verdicts, with all that follows from them, into the service's database
     COMPARE = "compare"  # the dataset as a whole: score, tests, groups
     MAP = "map"
     REPORT = "report"

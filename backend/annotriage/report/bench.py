@@ -21,7 +21,6 @@ from annotriage.advice import speed_words as words
 from annotriage.data import Dataset, Item, Source, open_dataset
 from annotriage.data.remote_media import is_address
 from annotriage.engine.reference import Reference
-from annotriage.engine.triage import Triage
 from annotriage.errors import DataError, ModelError, SettingError
 from annotriage.model import Model, alone, gpu_missing
 from annotriage.model.batch_size import BatchSize
@@ -46,6 +45,7 @@ JUDGED_WELL, JUDGED_FASTER = 256, (2.0, 3.0)  # a batch size, and how many times
 FASTEST_GPU, FASTEST_SERVER = 100.0, 2.0  # times as fast: no more is promised; twice the connections fetch twice as fast at most
 
 IN_TURN = (Stage.READ, Stage.WAIT, Stage.JUDGE, Stage.SAMPLE, Stage.WRITE)
+OF_SERVICE = (Stage.READ, Stage.WAIT, Stage.JUDGE, Stage.STORE)
 BESIDE = (Stage.DECODE, Stage.MODEL, Stage.STARVE)
 ONCE = (Stage.COMPARE, Stage.MAP, Stage.REPORT)
 
@@ -91,6 +91,7 @@ class Bench:
     held_up_share: float
     changes: tuple[str, ...]
     notes: tuple[str, ...]
+    recorded: tuple[str, ...] = ()
 
     @property
     def once_seconds(self) -> float:
@@ -130,32 +131,33 @@ def bench(
     started = time.perf_counter()
     opened = reference.open_model(model, settings)
     opening = time.perf_counter() - started
-    inputs = _inputs(opened, dataset, settings)
+    inputs = first_inputs(opened, dataset, settings)
     with progress("the model alone", None):
-        by_batch = _all_sizes(opened, BatchSize(opened, settings), seconds, inputs)
+        by_batch = alone_by_batch(opened, settings, seconds, inputs)
     with TemporaryDirectory() as folder:
         found = triage_to_folder(
             reference, dataset, Path(folder) / "results", model=opened, settings=settings, server=server, progress=progress
         )
     if not found.diversity.n:
         raise DataError(f"none of the {len(found.verdicts):,} items of {dataset.name} could be scored: {found.waiting[0].verdict.reason}")
-    size = found.stages.batch_size
     elsewhere = isinstance(data, str) and not Path(data).exists()  # an object store, a labeling tool's server
     fetched = elsewhere or any(is_address(verdict.path) for verdict in found.verdicts if verdict.failure is None)
     with progress("the model alone, again", None):
-        runs = alone(opened)
-        _run(runs, inputs, size)
-        after = _by_batch(runs, inputs, (size,))[size]
-    by_batch = dict(sorted(({size: after} | by_batch).items()))  # memory or time may have been short for it before
-    return _read(found, opened, settings, server or ServiceSettings.load(), opening, by_batch, size, after, fetched)
+        limit = limit_of(opened, inputs, by_batch, found.stages.batch_size)
+    passed = Pass(found.dataset, found.stages, len(found.verdicts), found.counts["failed"], found.timings["items"], opening)
+    return read(passed, limit, opened, settings, server or ServiceSettings.load(), fetched=fetched)
 
 
 def bench_sentences(found: Bench) -> Iterator[str]:
     """What was found, one sentence or two at a time."""
-    yield words.speed_sentence(found.items, found.dataset, found.per_second, found.seconds, found.once_seconds)
+    if found.once:
+        yield words.speed_sentence(found.items, found.dataset, found.per_second, found.seconds, found.once_seconds)
+    else:
+        yield words.project_speed_sentence(found.items, found.dataset, found.per_second, found.seconds)
     yield words.limit_sentence(found.alone_per_second, found.share, found.device, found.cores)
     yield words.holds_up_sentence(found.held_up_by, found.held_up_share)
     yield words.million_sentence(found.per_second)
+    yield from found.recorded
 
 
 _NAMES = {
@@ -164,6 +166,7 @@ _NAMES = {
     Stage.JUDGE: "judging",
     Stage.SAMPLE: "samples and thumbnails",
     Stage.WRITE: "writing",
+    Stage.STORE: "storing",
     Stage.DECODE: "decoding",
     Stage.MODEL: "the model",
     Stage.STARVE: "the model waiting for decoded items",
@@ -189,7 +192,7 @@ def bench_text(found: Bench) -> str:
             lines.append(f"{_row(name, part.seconds / found.threads, found)}   ({found.threads} threads; {each:.2f} ms of a core an item)")
         else:
             lines.append(_row(name, part.seconds, found))
-    lines += ["", f"{'once per dataset':<36} {'seconds':>9}"]
+    lines += ["", f"{'once':<36} {'seconds':>9}"] if not found.once else ["", f"{'once per dataset':<36} {'seconds':>9}"]
     lines += [f"{_NAMES[Stage(part.stage)]:<36} {part.seconds:>9.2f}" for part in found.once]
     lines += [f"{'opening the model':<36} {found.opening:>9.2f}", ""]
     lines.append("The model alone by batch size, items a second:")
@@ -215,7 +218,7 @@ def _first(dataset: Dataset, items: int, seconds: float) -> Dataset:
     return replace(dataset, count=None if dataset.count is None else min(items, dataset.count), read=read, part=None)
 
 
-def _inputs(model: Model, dataset: Dataset, settings: Settings) -> Array:
+def first_inputs(model: Model, dataset: Dataset, settings: Settings) -> Array:
     """A few items as the model takes them, from the first batch of which any can be read: (n, ...) float32."""
     first = None
     stages = Stages()
@@ -284,58 +287,93 @@ def _batch(inputs: Array, size: int) -> Array:
     return np.ascontiguousarray(inputs[np.arange(size) % len(inputs)])
 
 
-def _read(
-    found: Triage,
+@dataclass(frozen=True)
+class Limit:
+    """The model alone. by_batch: items per second by batch size. before, after: with the batch size of the pass."""
+
+    by_batch: dict[int, float]
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What was run. count, failed: items. seconds: of the pass. opening: of the model."""
+
+    name: str
+    stages: Stages
+    count: int
+    failed: int
+    seconds: float
+    opening: float
+
+
+def alone_by_batch(model: Model, settings: Settings, seconds: float, inputs: Array) -> dict[int, float]:
+    """Items per second of the model alone by batch size, before a pass. inputs: (n, ...) float32. seconds: a quarter is taken at most."""
+    return _all_sizes(model, BatchSize(model, settings), seconds, inputs)
+
+
+def limit_of(model: Model, inputs: Array, by_batch: dict[int, float], size: int) -> Limit:
+    """The limit, measured once more after a pass whose batches were of this size."""
+    runs = alone(model)
+    _run(runs, inputs, size)
+    after = _by_batch(runs, inputs, (size,))[size]
+    by_batch = dict(sorted(({size: after} | by_batch).items()))  # memory or time may have been short for it before
+    return Limit(by_batch, by_batch[size], after)
+
+
+def read(
+    passed: Pass,
+    limit: Limit,
     model: Model,
     settings: Settings,
     server: ServiceSettings,
-    opening: float,
-    by_batch: dict[int, float],
-    size: int,
-    after: float,
+    *,
     fetched: bool,
+    in_turn: Sequence[Stage] = IN_TURN,
+    once: Sequence[Stage] = ONCE,
+    recorded: tuple[str, ...] = (),
 ) -> Bench:
-    """What the stages of a run and the speed of the model alone say. fetched: whether items come from addresses."""
-    stages, count = found.stages, len(found.verdicts)
-    seconds = found.timings["items"]
-    in_turn, beside, once = (
-        tuple(StageTime(stage, stages.elapsed(stage), stages.processor(stage)) for stage in some) for some in (IN_TURN, BESIDE, ONCE)
-    )
-    limit = float(np.sqrt(by_batch[size] * after))
+    """What the stages of a pass and the speed of the model alone say. fetched: items come from addresses. in_turn, once: its stages."""
+    stages, count, seconds = passed.stages, passed.count, passed.seconds
+    size, by_batch = stages.batch_size, limit.by_batch
+    times = [tuple(StageTime(stage, stages.elapsed(stage), stages.processor(stage)) for stage in some) for some in (in_turn, BESIDE, once)]
+    fastest = float(np.sqrt(limit.before * limit.after))
     held_up_by, held_up = holds_up(stages)
     notes = [words.AS_IT_WAS]
-    if max(by_batch[size], after) > UNSTEADY * min(by_batch[size], after):
-        notes.insert(0, words.unsteady_sentence(by_batch[size], after))
+    if max(limit.before, limit.after) > UNSTEADY * min(limit.before, limit.after):
+        notes.insert(0, words.unsteady_sentence(limit.before, limit.after))
     if count < FEW_BATCHES * size:
         notes.append(words.small_sentence(count))
     return Bench(
-        dataset=found.dataset,
+        dataset=passed.name,
         items=count,
-        failed=found.counts["failed"],
+        failed=passed.failed,
         device=model.device,
         cores=cores(),
         batch_size=size,
         threads=decoding_threads(settings),
-        opening=opening,
+        opening=passed.opening,
         seconds=seconds,
-        in_turn=in_turn,
-        rest=seconds - stages.elapsed(*IN_TURN),
-        beside=beside,
-        once=once,
+        in_turn=times[0],
+        rest=seconds - stages.elapsed(*in_turn),
+        beside=times[1],
+        once=times[2],
         per_second=count / seconds,
-        alone_per_second=limit,
-        share=count / seconds / limit,
+        alone_per_second=fastest,
+        share=count / seconds / fastest,
         by_batch=by_batch,
         held_up_by=held_up_by,
         held_up_share=held_up / seconds,
         changes=tuple(changes(stages, seconds, by_batch, model, settings, server, fetched=fetched)) or (words.nothing_to_change(),),
         notes=(*notes, *model.notes),
+        recorded=recorded,
     )
 
 
 def holds_up(stages: Stages) -> tuple[str, float]:
     """The stage that most of the pass went to, and its seconds: one of the main thread, the model, or its wait for decoding."""
-    spent = {str(stage): stages.elapsed(stage) for stage in (Stage.READ, Stage.JUDGE, Stage.SAMPLE, Stage.WRITE, Stage.MODEL)}
+    spent = {str(stage): stages.elapsed(stage) for stage in (Stage.READ, Stage.JUDGE, Stage.SAMPLE, Stage.WRITE, Stage.STORE, Stage.MODEL)}
     spent[str(Stage.DECODE)] = stages.elapsed(Stage.STARVE)
     longest = max(spent, key=lambda stage: spent[stage])
     return longest, spent[longest]

@@ -122,13 +122,26 @@ class Store:
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that is committed when the block ends well and undone when it does not. Keep it short."""
+        with self._transaction(keep=True) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def trying(self) -> Iterator[Connection]:
+        """As `writing`, and undone in any case: for what writing would cost. Others wait for it as for any other."""
+        with self._transaction(keep=False) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _transaction(self, *, keep: bool) -> Iterator[Connection]:
         self._check()
         last: dict[Callable[[Connection, list[Any]], None], list[Any]] = {}
         with self._writer() as connection:
-            with connection.execution_options(last=last).begin():
+            with connection.execution_options(last=last).begin() as transaction:
                 yield connection
                 for act, parts in last.items():
                     act(connection, parts)
+                if not keep:
+                    transaction.rollback()
             if self._gives_way:
                 time.sleep(GAP_SECONDS)
 

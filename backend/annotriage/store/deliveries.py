@@ -14,14 +14,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, null, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, null, or_, select, tuple_, update
 
 from annotriage.states import DeliveryState, Time
 from annotriage.store.blindness import is_hidden, is_unnamed
 from annotriage.store.counters import chunks
 from annotriage.store.database import execute_columns, insert, texts
 from annotriage.store.projects import Project
-from annotriage.store.schema import delivery, item, reference
+from annotriage.store.schema import delivery, item, reference, verdict
 from annotriage.store.schema import project as project_table
 
 ANSWERED_SECONDS = 10.0  # until a prediction that the tool took itself can be read back,
@@ -198,6 +198,8 @@ def move(
     values: dict[str, Any] = {"state": to, "owner": None, "not_before": not_before}
     if error is not None or to == DeliveryState.CONFIRMED:
         values["error"] = error
+    if to == DeliveryState.CONFIRMED:
+        values["at"] = time.time()
     if attempts is not None:
         values["attempts"] = attempts
     moved: set[int] = set()
@@ -241,6 +243,24 @@ def any_confirmed(connection: Connection, project_id: int, reference_id: int) ->
         delivery.c.project_id == project_id, delivery.c.state == DeliveryState.CONFIRMED, delivery.c.reference_id == reference_id
     )
     return connection.execute(query.limit(1)).scalar_one_or_none() is not None
+
+
+def last_times(connection: Connection, project: Project, count: int) -> list[tuple[float, float, float | None]]:
+    """When the last tasks came, when they were judged, and when their prediction was seen in the labeling tool, None if it was not.
+
+    Of those alone that came under the project's reference: a new one judges all the others again.
+    """
+    of_it = delivery.c.item_id == item.c.id, delivery.c.reference_id == project.reference_id
+    query = (
+        select(item.c.at, verdict.c.at, delivery.c.at)
+        .join(verdict, and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id))
+        .join(reference, reference.c.id == project.reference_id)
+        .outerjoin(delivery, and_(*of_it, delivery.c.state == DeliveryState.CONFIRMED))
+        .where(item.c.project_id == project.id, item.c.at >= reference.c.at)
+        .order_by(item.c.id.desc())
+        .limit(count)
+    )
+    return [(arrived, judged, seen) for arrived, judged, seen in connection.execute(query)]
 
 
 def troubles(connection: Connection, project_id: int, limit: int = 20) -> list[Trouble]:

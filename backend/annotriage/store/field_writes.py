@@ -119,6 +119,12 @@ def any_due(connection: Connection, project_id: int) -> bool:
     return connection.execute(query.limit(1)).first() is not None
 
 
+def people_at_work(connection: Connection, project_id: int, since: float) -> bool:
+    """Whether a person has answered a task of the project since then."""
+    given = (item.c.project_id == project_id, ~item.c.machine, item.c.answered_at >= since)
+    return connection.execute(select(item.c.id).where(*given).limit(1)).scalar_one_or_none() is not None
+
+
 def take(connection: Connection, project_id: int, owner: str, most: int) -> Taken:
     """Take writes that are due, the strangest first, before those that are merely stale."""
     writes: list[Write] = []

@@ -44,6 +44,12 @@ class ClaimedItem:
 _ITEM = [item.c[name] for name in ClaimedItem.__dataclass_fields__ if name in item.c]
 
 
+def to_try(connection: Connection, project_id: int, count: int) -> list[ClaimedItem]:
+    """The last items of a project as a worker gets them; nothing is claimed, and there may be no work on them."""
+    query = select(*_ITEM).where(item.c.project_id == project_id, ~item.c.gone).order_by(item.c.id.desc()).limit(count)
+    return [ClaimedItem(**row._mapping, attempts=0, tries=0, work_id=0) for row in connection.execute(query)]
+
+
 @dataclass(frozen=True)
 class Claim:
     """Items of one project that this worker judges under one reference."""

@@ -26,7 +26,7 @@ from annotriage.store.schema import dataset, delivery, field_write, group_member
 @pytest.fixture
 def at_once(monkeypatch):
     """Writes follow each other at once."""
-    for name in ("EACH_SECONDS", "BUSY_SECONDS"):
+    for name in ("EACH_SECONDS", "PEOPLE_SECONDS", "BUSY_SECONDS"):
         monkeypatch.setattr(field_writing, name, 0.001)
 
 
@@ -269,15 +269,17 @@ def test_nothing_is_written_where_fields_are_switched_off(process, connect, digi
     assert states(process) == {}
 
 
-@pytest.mark.parametrize(("busy", "seconds"), [(False, 0.2), (True, 5.0)])
-def test_there_are_five_a_second_and_fewer_while_predictions_are_on_their_way(process, connect, digits, monkeypatch, busy, seconds):
+@pytest.mark.parametrize(("busy", "people", "seconds"), [(False, False, 0.08), (False, True, 0.2), (True, True, 5.0)])
+def test_writes_are_fewer_while_people_answer_or_predictions_are_on_their_way(process, connect, digits, monkeypatch, busy, people, seconds):
     project, tool = connect(sample_share=1.0)
     import_tasks(process, project, tool, digits.incoming[0][:3])
     judge(process)
     assess(process, project)
-    if not busy:
-        with process.store.writing() as connection:
+    with process.store.writing() as connection:
+        if not busy:
             connection.execute(update(delivery).values(state="confirmed"))
+        if people:
+            connection.execute(update(item).values(answered_at=time.time()))
     clock, times = [1000.0], []
     monkeypatch.setattr(field_writing, "time", SimpleNamespace(time=time.time, monotonic=lambda: clock[-1]))
     monkeypatch.setattr(process.stopping, "wait", lambda seconds: clock.append(clock[-1] + seconds))

@@ -19,15 +19,16 @@ export class PointMap {
   /** host: an element with a size. xy: Float32Array, x and y of each point in turn. rank: Uint8Array, higher ones lie above.
    *  on.hover(index or -1, x, y), on.select(index or -1), on.lasso(indices), on.view() after the view has moved.
  *  A lasso keeps its outline, and dims what lies outside, until something is selected or Escape is pressed.
-   *  side: of the square from 0 that the map always fills, so that it stays where it is when points come in; else the points' own. */
-  constructor(host, xy, rank, on, side = null) {
+   *  side: of the square from 0 that the map always fills, so that it stays where it is when points come in; else the points' own.
+   *  weight: Uint32Array, how many a point stands for; null: each for itself. */
+  constructor(host, xy, rank, on, side = null, weight = null) {
     this.host = host;
     this.on = on;
     this.side = side;
     this.lassoing = false;
     this.gone = new AbortController();
     this.styles = [{ colour: "--ink", shape: "circle" }];
-    this.#take(xy, rank);
+    this.#take(xy, rank, weight);
     this.base = host.appendChild(document.createElement("canvas"));
     this.overlay = host.appendChild(document.createElement("canvas"));
     this.context = this.base.getContext("2d", { alpha: false });
@@ -64,8 +65,8 @@ export class PointMap {
   }
 
   /** Other points in place of these; the view stays, nothing is selected. Paint and show them next. */
-  replace(xy, rank) {
-    this.#take(xy, rank);
+  replace(xy, rank, weight = null) {
+    this.#take(xy, rank, weight);
     this.redraw();
   }
 
@@ -184,7 +185,7 @@ export class PointMap {
     let found = 0;
     this.visit(x - reach, y - reach, x + reach, y + reach, (other) => {
       const [px, py] = this.position(other);
-      if (Math.abs(px - x) <= reach && Math.abs(py - y) <= reach) found++;
+      if (Math.abs(px - x) <= reach && Math.abs(py - y) <= reach) found += this.weight?.[other] ?? 1;
     });
     return found;
   }
@@ -202,8 +203,10 @@ export class PointMap {
     }
   }
 
-  #take(xy, rank) {
+  #take(xy, rank, weight) {
     this.count = xy.length / this.values;
+    this.weight = weight;
+    this.standing = weight ? weight.reduce((sum, one) => sum + one, 0) : this.count; // for how many points these stand
     this.selected = -1;
     this.hovered = -1;
     this.marked = this.outline = null;
@@ -291,7 +294,7 @@ export class PointMap {
 
   /** Small maps have large points; they grow slowly while zooming in. */
   radius() {
-    const still = Math.max(2.5, 7.6 - 1.2 * Math.log10(Math.max(this.count, 1)));
+    const still = Math.max(2.5, 7.6 - 1.2 * Math.log10(Math.max(this.standing, 1)));
     return Math.round(4 * still * Math.min(2.2, Math.max(1, this.scale / this.fitted) ** 0.3)) / 4;
   }
 
@@ -305,7 +308,7 @@ export class PointMap {
     const { width, height } = this.base;
     const [scale, left, top] = [this.scale * ratio, this.left * ratio, this.top * ratio];
     pixels.fill(this.paper);
-    const dense = this.count > DENSE && this.#drawDensity(scale, left, top);
+    const dense = this.standing > DENSE && this.#drawDensity(scale, left, top);
     const { order, rank, marked, looks } = this;
     const stampAll = (wanted) => {
       for (const i of order) {
@@ -343,7 +346,8 @@ export class PointMap {
       const px = x[i] * scale + left, py = y[i] * scale + top;
       if (!(px >= 0 && py >= 0 && px < width && py < height)) continue;
       const cell = ((py / size) | 0) * across + ((px / size) | 0);
-      if (++counts[cell] >= SEVERAL) highest.set(cell, i);
+      counts[cell] += this.weight?.[i] ?? 1;
+      if (counts[cell] >= SEVERAL) highest.set(cell, i);
     }
     const css = getComputedStyle(this.host);
     context.save();
@@ -383,7 +387,7 @@ export class PointMap {
   /** Draw the points below ABOVE as a density, if there are too many in view for single ones; whether it did. The more points in a
    *  cell, the stronger its colour, which is that of one of them. */
   #drawDensity(scale, left, top) {
-    const { pixels, x, y, shown, rank, codes } = this;
+    const { pixels, x, y, shown, rank, codes, weight } = this;
     const { width, height } = this.base;
     const size = Math.max(1, Math.round(CELL * this.ratio)), across = Math.ceil(width / size), down = Math.ceil(height / size);
     const counts = new Uint32Array(across * down), seen = new Uint8Array(across * down);
@@ -392,10 +396,11 @@ export class PointMap {
       if (!shown[i]) continue;
       const px = x[i] * scale + left, py = y[i] * scale + top;
       if (!(px >= 0 && py >= 0 && px < width && py < height)) continue;
-      inside++;
+      const one = weight ? weight[i] : 1;
+      inside += one;
       if (rank[i] >= ABOVE) continue;
       const cell = ((py / size) | 0) * across + ((px / size) | 0);
-      if (++counts[cell] > most) most = counts[cell];
+      if ((counts[cell] += one) > most) most = counts[cell];
       seen[cell] = codes[i];
     }
     if (inside <= DENSE) return false;

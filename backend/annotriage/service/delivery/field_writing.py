@@ -41,7 +41,9 @@ FIELDS = (ROUTE, REASON, OUTLIER_SCORE, DIVERSITY, LINK, CHECKED)
 MAY_CHANGE = (REASON, DIVERSITY, LINK)  # while the item and its verdict stay
 SPOT_CHECK_REASON = "Chosen at random to be answered blind: what the model says stays hidden until a person has answered."
 
-EACH_SECONDS = 0.2  # the least for one write,
+EACH_SECONDS = 0.08  # the least for one write: about what the tool takes for it,
+PEOPLE_SECONDS = 0.2  # while people answer, whose pages come later for each write beside them,
+AT_WORK_SECONDS = 120.0  # that is, until so long after the last answer,
 BUSY_SECONDS = 5.0  # and while predictions are made and delivered, which more people wait for
 TAKEN_SECONDS = 2.0  # of writes are taken at a time
 REWRITTEN_SECONDS = 600.0  # the least age of what is written again
@@ -77,7 +79,8 @@ class FieldWriting:
             if not field_writes.any_due(connection, project.id):
                 return False
             busy = work.anything_due(connection) or not {"pending", "sending"}.isdisjoint(deliveries.waiting(connection, project.id))
-        each = BUSY_SECONDS if busy else EACH_SECONDS
+            people = field_writes.people_at_work(connection, project.id, time.time() - AT_WORK_SECONDS)
+        each = BUSY_SECONDS if busy else PEOPLE_SECONDS if people else EACH_SECONDS
         with self._process.store.writing() as connection:
             taken = field_writes.take(connection, project.id, self._process.owner, max(1, round(TAKEN_SECONDS / each)))
         if not taken.writes:

@@ -246,7 +246,7 @@ class Judge:
         with self._process.store.reading() as connection:
             draw = current_draw(connection, claimed.project, claimed.reference_id, list(claimed.rows), self._blocks)
         for batch in stream(opened.model, self._items(claimed, reference, later, found), settings, size=opened.size):
-            found += self._batch(claimed, reference, draw, batch, settings.thumbnail)
+            found += judged_batch(claimed.project, claimed.rows, reference, draw, batch, settings.thumbnail)
         return found, later
 
     def _items(self, claimed: _Claimed, reference: Reference, later: dict[int, int], found: list[Judgement]) -> Iterator[Item]:
@@ -261,20 +261,6 @@ class Judge:
             if row.tries + 1 == FAILED_AFTER or last:
                 problem = Problem(item.failure, f"{item}" + ("" if last else " It is tried again by itself."))
                 found.append(failed(row, failed_verdict(reference, Item(str(row.id), None), problem)))
-
-    def _batch(self, claimed: _Claimed, reference: Reference, draw: Draw, batch: Batch, side: int) -> list[Judgement]:
-        rows = [claimed.rows[int(item.id)] for item in batch.items]
-        found = [
-            failed(row, failed_verdict(reference, item, problem, batch.seconds))
-            for row, item, problem in zip(rows, batch.items, batch.problems, strict=True)
-            if problem is not None
-        ]
-        if batch.outputs is not None:
-            judged = reference.judge(batch.outputs)
-            verdicts = list(verdicts_of(reference, [batch.items[row] for row in batch.rows], judged, batch.seconds))
-            scored = [rows[row] for row in batch.rows]
-            found += judgements(claimed.project, draw, scored, verdicts, judged, batch.loaded, side)
-        return found
 
     def open(self, reference_id: int) -> _Opened:
         """A reference with its model, loaded once; of two at most, the present one and the next.
@@ -297,6 +283,23 @@ class Judge:
                 self._models.pop(next(iter(self._models)))
             self._models[reference_id] = _Opened(reference, model, settings, size)
         return self._models[reference_id]
+
+
+def judged_batch(
+    project: Project, rows: Mapping[int, ClaimedItem], reference: Reference, draw: Draw, batch: Batch, side: int
+) -> list[Judgement]:
+    """What is to be stored and shown of the items of a batch. rows: by id; side: of a thumbnail, in pixels."""
+    own = [rows[int(item.id)] for item in batch.items]
+    found = [
+        failed(row, failed_verdict(reference, item, problem, batch.seconds))
+        for row, item, problem in zip(own, batch.items, batch.problems, strict=True)
+        if problem is not None
+    ]
+    if batch.outputs is not None:
+        judged = reference.judge(batch.outputs)
+        verdicts = list(verdicts_of(reference, [batch.items[row] for row in batch.rows], judged, batch.seconds))
+        found += judgements(project, draw, [own[row] for row in batch.rows], verdicts, judged, batch.loaded, side)
+    return found
 
 
 def _deadly(row: ClaimedItem) -> Problem:

@@ -13,7 +13,7 @@ export function cut(points, map, side) {
     if (cell) cell.push(i); else cells.set(key, [i]);
   }
   return [...cells].sort(([a], [b]) => a - b).map(([key, members]) => ({
-    row: Math.floor(key / side), column: key % side, points: members, count: members.length,
+    row: Math.floor(key / side), column: key % side, points: members, count: members.reduce((sum, i) => sum + points.standing(i), 0),
     medoid: medoid(map, members), leading: leading(points, members),
   }));
 }
@@ -42,6 +42,6 @@ function medoid(map, members) {
 
 function leading(points, members) {
   const counts = new Map();
-  for (const i of members) counts.set(points.label[i], (counts.get(points.label[i]) ?? 0) + 1);
+  for (const i of members) counts.set(points.label[i], (counts.get(points.label[i]) ?? 0) + points.standing(i));
   return [...counts].sort((a, b) => b[1] - a[1]).slice(0, 3).map(([code, n]) => [points.legend.classes[code - 1] ?? (code ? "other classes" : "no label"), n]);
 }

@@ -9,7 +9,7 @@ import { cut } from "./cells.js";
 import { send } from "./page.js";
 import { Points } from "./points.js";
 
-const EVERY = 3000, FULL = 65535, LISTED = 100, SIDE = 14, FACES = 18, NEAR = 8;
+const EVERY = 3000, SELDOM = 60_000, FULL = 65535, LISTED = 100, SIDE = 14, FACES = 18, NEAR = 8;
 const FILTERS = ["dataset", "label", "route", "group", "state", "score", "since"];
 const LARGEST = 500_000, SHRUNK = 1024; // bytes of a picture that is sent, and the longer side of one that was larger, in pixels
 const counted = (n, one, many = `${one}s`) => `${number.format(n)} ${n === 1 ? one : many}`;
@@ -80,11 +80,13 @@ async function explore() {
   const first = await ask(app.dataset.state + (app.dataset.fixed ? `&map=${app.dataset.fixed}` : ""));
   const dataset = new URLSearchParams(location.search).get("dataset") ?? "";
   if (inSpace) askForSpace(base).catch(() => { /* it stays as it is */ });
-  let points = new Points(base, Number(first.map), inSpace ? 3 : 2, dataset);
-  await points.load(first.pieces, (done, total) => { loading.textContent = `Loading ${number.format(done)} of ${number.format(total)} points…`; });
+  const told = (done, total) => { loading.hidden = done >= total; loading.textContent = `Loading ${number.format(done)} of ${number.format(total)} points…`; };
+  let points = pointsOf(Number(first.map)), narrowed = await askPassing(), taken = Date.now();
+  await points.load(first.pieces, told, narrowed);
   loading.hidden = true;
+  tellThinned();
 
-  const map = new (inSpace ? SpaceMap : PointMap)(host, points.xy, points.route, { hover, select, lasso, view: later(listInView) }, FULL);
+  const map = new (inSpace ? SpaceMap : PointMap)(host, points.xy, points.route, { hover, select, lasso, view: later(looked) }, FULL, points.weight);
   const canvas = map.overlay;
   let asCells = false, lastList = "", strangest = order(), passing = null;
   for (const [name, value] of Object.entries({ role: "application", "aria-label": inSpace ? "Map of the items in space" : "Map of the items", "aria-describedby": "map-text map-help" })) {
@@ -92,6 +94,47 @@ async function explore() {
   }
 
   // -- what is drawn
+
+  function pointsOf(id) {
+    const found = new Points(base, id, inSpace ? 3 : 2, dataset, Number(app.dataset.whole)), item = Number(new URLSearchParams(location.search).get("item"));
+    if (item) found.pinned.add(item);
+    return found;
+  }
+
+  function tellThinned() {
+    byId("map-thinned").hidden = !points.thinned;
+    if (points.thinned) byId("map-thinned").textContent = `There are too many points to hold each of them: of those of one route in one place the strangest is drawn for all${inSpace ? "" : ", until you zoom in"}.`;
+  }
+
+  function looked() {
+    listInView();
+    lookCloser();
+  }
+
+  let looking = false;
+
+  /** A map that is thinned is drawn in finer cells where it is looked at closely. */
+  async function lookCloser() {
+    if (!points.thinned || inSpace || looking) return;
+    const unit = FULL / map.scale, west = FULL / 2 - map.left * unit, south = FULL / 2 - (map.height - map.top) * unit;
+    const [wide, high] = [map.width * unit, map.height * unit], size = Math.min(1.5 * Math.max(wide, high), FULL + 1), { looked: now } = points;
+    const inside = (low, length, from) => Math.max(low, 0) >= from && Math.min(low + length, FULL) <= from + now.size;
+    if (inside(west, wide, now.west) && inside(south, high, now.south) && (points.cell <= 2 * unit || size > now.size / 1.5)) return;
+    looking = true;
+    const begin = (low, length) => Math.min(Math.max(low + length / 2 - size / 2, 0), FULL + 1 - size);
+    try {
+      loading.hidden = false;
+      loading.textContent = "Looking closer…";
+      const chosen = chosenNow(), { marked } = map;
+      if (chosen && !chosen.training) points.pinned.add(chosen.id);
+      await points.look({ west: begin(west, wide), south: begin(south, high), size });
+      showTaken(chosen);
+      if (marked) map.select(-1); // what it was about is drawn by other points now
+    } catch { /* what is there stays */ } finally {
+      loading.hidden = true;
+      looking = false;
+    }
+  }
 
   /** Incoming points, the strangest first. */
   function order() {
@@ -109,7 +152,7 @@ async function explore() {
   /** What is shown, by colour. */
   function showLegend() {
     const { codes, styles, shown } = map, counts = new Uint32Array(256);
-    for (let i = 0; i < codes.length; i++) if (shown[i]) counts[codes[i]]++;
+    for (let i = 0; i < codes.length; i++) if (shown[i]) counts[codes[i]] += points.standing(i);
     const entries = new Map();
     styles.forEach((style, code) => { if (counts[code]) entries.set(style.label, { style, n: (entries.get(style.label)?.n ?? 0) + counts[code] }); });
     byId("legend").replaceChildren(...[...entries].map(([label, { style, n }]) =>
@@ -121,7 +164,7 @@ async function explore() {
     const mask = new Uint8Array(points.count), counts = new Uint32Array(points.legend.routes.length);
     for (let i = 0; i < points.count; i++) {
       const passes = !passing || passing[i];
-      if (passes) counts[points.route[i]]++;
+      if (passes) counts[points.route[i]] += points.standing(i);
       mask[i] = passes && shown.has(points.route[i]);
     }
     map.show(mask);
@@ -135,10 +178,10 @@ async function explore() {
 
   // -- what is narrowed down: the sidebar says by what, the address has it, and the service tells which items pass
 
-  const filters = () => {
+  function filters() {
     const asked = new URLSearchParams(location.search);
     return new URLSearchParams(FILTERS.filter((name) => asked.get(name)).map((name) => [name, asked.get(name)]));
-  };
+  }
 
   /** The items that pass, ascending; null where nothing is asked for. */
   async function askPassing() {
@@ -149,9 +192,8 @@ async function explore() {
     return new Uint32Array(await answer.arrayBuffer()).subarray(1);
   }
 
-  async function narrow() {
-    const items = await askPassing();
-    passing = items && points.among(items);
+  function narrow() {
+    passing = narrowed && !points.thinned ? points.among(narrowed) : null; // what is thinned has what passes alone
     app.dataset.narrowed = String(filters());
   }
 
@@ -161,6 +203,7 @@ async function explore() {
       const kept = new URLSearchParams(location.search).get(name);
       if (kept) address.searchParams.set(name, kept); else address.searchParams.delete(name);
     }
+    if (points.thinned) { location.assign(address); return; }
     try {
       const answer = await fetch(address, { headers: { Accept: "text/html" } });
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("facets");
@@ -169,7 +212,8 @@ async function explore() {
       const folded = !document.querySelector("#facets > details").open;
       byId("facets").replaceChildren(...[...fresh.childNodes].filter((node) => node.nodeName !== "SCRIPT"));
       document.querySelector("#facets > details").open = !folded;
-      await narrow();
+      narrowed = await askPassing();
+      narrow();
     } catch { location.assign(address); return; }
     showChosen();
     if (map.marked || (map.selected >= 0 && !map.shown[map.selected])) map.select(-1);
@@ -298,7 +342,7 @@ async function explore() {
     if (asCells || map.marked) return;
     const inside = new Uint8Array(points.count), found = [];
     let n = 0;
-    for (const i of map.inView()) if (points.route[i]) { inside[i] = 1; n++; }
+    for (const i of map.inView()) if (points.route[i]) { inside[i] = 1; n += points.standing(i); }
     for (let k = 0; k < strangest.length && found.length < LISTED; k++) if (inside[strangest[k]]) found.push(strangest[k]);
     byId("list-title").textContent = n > LISTED ? `In view: the ${LISTED} strangest of ${number.format(n)}` : `In view, strangest first: ${counted(n, "item")}`;
     fill(found);
@@ -387,28 +431,33 @@ async function explore() {
 
   // -- many items at once
 
+  const standing = (indices) => indices.reduce((sum, i) => sum + points.standing(i), 0);
+
   function lasso(indices) {
     map.selected = -1;
-    selection(indices, `${counted(indices.length, "item")} inside the lasso`);
+    selection(indices, `${counted(standing(indices), "item")} inside the lasso`);
   }
 
   function selection(indices, title) {
     asked++;
     if (!indices.length) { panel.replaceChildren(...welcome); status.textContent = ""; return; }
     const incoming = indices.filter((i) => points.route[i]).sort((a, b) => points.score[b] - points.score[a] || a - b);
-    const tally = points.legend.routes.map((route, code) => [route, indices.reduce((sum, i) => sum + (points.route[i] === code), 0)]).filter(([, n]) => n);
+    const tally = points.legend.routes.map((route, code) => [route, standing(indices.filter((i) => points.route[i] === code))]).filter(([, n]) => n);
+    const each = standing(incoming) === incoming.length; // what one point stands for cannot be sent anywhere with it
     const auto = incoming.reduce((sum, i) => sum + (points.kindOf(i) === "auto"), 0), others = incoming.length - auto;
-    const toReview = make("button", { type: "button", class: "primary", click: () => reroute("review", incoming) }, `Send ${counted(auto, "automatic item")} to review`);
-    const back = make("button", { type: "button", click: () => reroute("back", incoming) }, `Take ${counted(others, "item")} out of review`);
-    if (incoming.length) foresee(incoming, toReview, back);
+    const ids = Uint32Array.from(incoming, (i) => points.ids[i]); // as they are now: other points may come in their places
+    const toReview = make("button", { type: "button", class: "primary", click: () => reroute("review", ids) }, `Send ${counted(auto, "automatic item")} to review`);
+    const back = make("button", { type: "button", click: () => reroute("back", ids) }, `Take ${counted(others, "item")} out of review`);
+    if (incoming.length && each) foresee(ids, toReview, back);
     byId("list-title").textContent = incoming.length > LISTED ? `Selected: the ${LISTED} strangest of ${number.format(incoming.length)}` : `Selected, strangest first: ${counted(incoming.length, "item")}`;
     fill(incoming.slice(0, LISTED));
     panel.replaceChildren(
       make("h3", {}, title),
       make("p", {}, tally.map(([route, n]) => `${number.format(n)} ${KIND_NAMES[route]}`).join(", ")),
-      make("div", { class: "selection-actions" },
+      each ? null : make("p", { class: "callout" }, "Some of these points stand for several items. Zoom in until each is drawn by itself, then they can be sent to review or taken out of it."),
+      make("div", { class: "selection-actions", ...(each ? {} : { hidden: "" }) },
         auto ? toReview : null, others ? back : null,
-        others ? make("button", { type: "button", click: () => propose(incoming) }, "Label look-alikes at once…") : null),
+        others ? make("button", { type: "button", click: () => propose(ids) }, "Label look-alikes at once…") : null),
       make("p", { class: "hint" }, "People look at what is sent to review. What is taken out of it needs nobody any more; only what the model itself judged automatic becomes automatic again. Spot checks stay. Each can be undone."),
       make("div", { class: "faces" }, ...(incoming.length ? incoming : indices).slice(0, FACES).map((i) =>
         make("button", { type: "button", class: "face", "data-point": i, title: points.strangeness(i) }, thumbnail(i, 40), make("bdi", { class: "short" }, caption(i))))));
@@ -417,9 +466,8 @@ async function explore() {
   }
 
   /** Say on the buttons what would really change: some of the items may be answered, or spot checks, by now. */
-  async function foresee(incoming, toReview, back) {
+  async function foresee(body, toReview, back) {
     try {
-      const body = Uint32Array.from(incoming, (i) => points.ids[i]);
       const answer = await send(`${base}/foresee`, { body, headers: { Accept: "application/json", "Content-Type": "application/octet-stream" } });
       if (!answer.ok) return;
       const found = await answer.json();
@@ -431,9 +479,8 @@ async function explore() {
   }
 
   /** Offer the selection as a group of which people answer some: its page says how many. */
-  async function propose(incoming) {
+  async function propose(body) {
     try {
-      const body = Uint32Array.from(incoming, (i) => points.ids[i]);
       const answer = await send(app.dataset.propose, { body, headers: { Accept: "application/json", "Content-Type": "application/octet-stream" } });
       const done = await answer.json();
       if (!answer.ok) throw new Error(done.detail);
@@ -443,9 +490,9 @@ async function explore() {
     }
   }
 
-  async function reroute(to, incoming) {
+  async function reroute(to, ids) {
     panel.querySelectorAll(".selection-actions button").forEach((button) => { button.disabled = true; });
-    await act(`${base}/reroute?to=${to}`, Uint32Array.from(incoming, (i) => points.ids[i]));
+    await act(`${base}/reroute?to=${to}`, ids);
   }
 
   async function act(url, body) {
@@ -556,7 +603,8 @@ async function explore() {
       if (!document.hidden) {
         const state = await ask(app.dataset.state + (app.dataset.fixed ? `&map=${app.dataset.fixed}` : ""));
         showMaking(state.making);
-        if (state.map !== points.id) await take(new Points(base, state.map, points.values, dataset), state.pieces);
+        if (state.map !== points.id) await take(pointsOf(state.map), state.pieces);
+        else if (points.thinned && (looking || Date.now() < taken + SELDOM)) { /* all of it is read again: not every time */ }
         else if (state.pieces.some(([piece, , version]) => points.pieces.get(piece)?.version !== version)) await take(points, state.pieces);
       }
     } catch { /* asked again */ }
@@ -565,13 +613,21 @@ async function explore() {
 
   /** Other points, or more of them: the view stays, and so does what is chosen. */
   async function take(next, pieces) {
-    const chosen = map.selected < 0 ? null : { training: points.isTraining(map.selected), id: points.ids[map.selected] };
     const items = await askPassing();
-    if (!(await next.load(pieces))) return;
-    points = next;
-    passing = items && points.among(items);
+    next.looked = points.looked;
+    const chosen = chosenNow();
+    if (!(await next.load(pieces, undefined, items))) return;
+    [points, narrowed, taken] = [next, items, Date.now()];
+    tellThinned();
+    showTaken(chosen);
+  }
+
+  const chosenNow = () => (map.selected < 0 ? null : { training: points.isTraining(map.selected), id: points.ids[map.selected] });
+
+  function showTaken(chosen = null) {
+    narrow();
     strangest = order();
-    map.replace(points.xy, points.route);
+    map.replace(points.xy, points.route, points.weight);
     paint();
     showChosen();
     lastList = "";
@@ -616,7 +672,7 @@ async function explore() {
 
   const wanted = new URLSearchParams(location.search);
   recall(wanted);
-  await narrow();
+  narrow();
   paint();
   showChosen();
   lookAtGroup();

@@ -35,6 +35,7 @@ from annotriage.web.sessions import visitor_name
 METHOD_NAMES = {"umap": "UMAP", "tsne": "t-SNE"}
 IN_SPACE = maps.IN_SPACE[0]
 POINTS = "application/vnd.annotriage.points"
+WHOLE = 2_000_000  # points that a browser holds each by itself; of a larger map it keeps those that stand for others
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def add_views(routes: Routes) -> None:
         twin = "_json" if (request.endpoint or "").endswith("_json") else ""
         return redirect(url_for(f"web.map{twin}", project=project.external_id, **walk.args(item=searched.id)))
 
-    routes.project_page("/map", "map", build, METHODS=METHOD_NAMES)
+    routes.project_page("/map", "map", build, METHODS=METHOD_NAMES, WHOLE=WHOLE)
 
     @routes.reading("/map/state")
     def map_state(connection: Connection, project: Project) -> ResponseReturnValue:
