@@ -413,12 +413,21 @@ def test_a_map_of_too_many_points_is_thinned_until_one_looks_closer(mapped, tmp_
         page.locator(f"[data-count={route}]").text_content().replace(",", "") for route in ("training", "auto", "uncertain", "outlier")
     ]
     assert sum(map(int, shown)) == total
+    counted = page.locator("[data-count]").all_text_contents()
     page.evaluate("() => { const p = annotriagePoints(); annotriageMap.on.lasso([...p.ids.keys()].filter(i => p.weight[i] > 1)); }")
     page.get_by_text("Zoom in until each is drawn by itself").wait_for()
     assert not page.get_by_role("button", name="to review").is_visible()
+    grouped = "annotriagePoints().group.reduce((n, group) => n + (group > 0), 0)"
+    before = page.evaluate(grouped), page.locator("#legend").inner_text()
+    assert before[0] > 0
     page.evaluate("annotriageMap.zoom(60)")
     in_place = f"{standing}.filter(([, weight, x, y]) => Math.floor(x / 64) == 512 && Math.floor(y / 64) == 512 && weight == 1).length"
     wait_until(lambda: page.evaluate(in_place) == 9, what="for each to be drawn by itself")
+    assert page.evaluate("annotriagePoints().count") < len(drawn)
+    assert (page.evaluate(grouped), page.locator("#legend").inner_text()) == before, "of all of the map, not of the part looked at"
+    assert page.locator("[data-count]").all_text_contents() == counted
+    assert not page.evaluate("annotriagePoints().isBehind(annotriagePoints().known.pieces)"), "nothing is read again where nothing changed"
+    assert page.evaluate("annotriagePoints().isBehind(annotriagePoints().known.pieces.map(([k, n, version]) => [k, n, version + 1]))")
 
 
 def test_faces_show_what_lies_in_each_cell(page):

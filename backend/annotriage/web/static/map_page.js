@@ -103,7 +103,9 @@ async function explore() {
 
   function tellThinned() {
     byId("map-thinned").hidden = !points.thinned;
-    if (points.thinned) byId("map-thinned").textContent = `There are too many points to hold each of them: of those of one route in one place the strangest is drawn for all${inSpace ? "" : ", until you zoom in"}.`;
+    if (!points.thinned) return;
+    const part = points.looked.size <= FULL && colourBy.value !== "route" ? " The legend counts what is drawn for this part of it." : "";
+    byId("map-thinned").textContent = `There are too many points to hold each of them: of those of one route in one place the strangest is drawn for all${inSpace ? "" : ", until you zoom in"}.${part}`;
   }
 
   function looked() {
@@ -111,29 +113,44 @@ async function explore() {
     lookCloser();
   }
 
-  let looking = false;
+  let turn = Promise.resolve(), looking = false, moved = false;
+
+  /** One after the other: of two that read the points at once, the slower would undo what the other has drawn. */
+  const inTurn = (act) => { turn = turn.then(act, act); return turn; };
 
   /** A map that is thinned is drawn in finer cells where it is looked at closely. */
   async function lookCloser() {
-    if (!points.thinned || inSpace || looking) return;
+    if (!points.thinned || inSpace) return;
+    if (looking) { moved = true; return; }
+    [looking, moved] = [true, false];
+    const well = await inTurn(lookHere);
+    looking = false;
+    if (well && moved) lookCloser(); // what was asked for is not what is in view any more
+  }
+
+  /** The square to be drawn in finer cells, null where the one that is drawn will do. */
+  function wantedSquare() {
     const unit = FULL / map.scale, west = FULL / 2 - map.left * unit, south = FULL / 2 - (map.height - map.top) * unit;
     const [wide, high] = [map.width * unit, map.height * unit], size = Math.min(1.5 * Math.max(wide, high), FULL + 1), { looked: now } = points;
     const inside = (low, length, from) => Math.max(low, 0) >= from && Math.min(low + length, FULL) <= from + now.size;
-    if (inside(west, wide, now.west) && inside(south, high, now.south) && (points.cell <= 2 * unit || size > now.size / 1.5)) return;
-    looking = true;
+    if (inside(west, wide, now.west) && inside(south, high, now.south) && (points.cell <= 2 * unit || size > now.size / 1.5)) return null;
     const begin = (low, length) => Math.min(Math.max(low + length / 2 - size / 2, 0), FULL + 1 - size);
+    return { west: begin(west, wide), south: begin(south, high), size };
+  }
+
+  /** Look at what is in view: whether all went well. */
+  async function lookHere() {
+    const square = points.thinned ? wantedSquare() : null;
+    if (!square) return true;
     try {
       loading.hidden = false;
       loading.textContent = "Looking closer…";
-      const chosen = chosenNow(), { marked } = map;
+      const chosen = chosenNow();
       if (chosen && !chosen.training) points.pinned.add(chosen.id);
-      await points.look({ west: begin(west, wide), south: begin(south, high), size });
+      await points.look(square);
       showTaken(chosen);
-      if (marked) map.select(-1); // what it was about is drawn by other points now
-    } catch { /* what is there stays */ } finally {
-      loading.hidden = true;
-      looking = false;
-    }
+      return true;
+    } catch { return false; /* what is there stays */ } finally { loading.hidden = true; }
   }
 
   /** Incoming points, the strangest first. */
@@ -153,14 +170,22 @@ async function explore() {
   function showLegend() {
     const { codes, styles, shown } = map, counts = new Uint32Array(256);
     for (let i = 0; i < codes.length; i++) if (shown[i]) counts[codes[i]] += points.standing(i);
+    if (points.tallies && colourBy.value === "route") {
+      const routes = shownRoutes();
+      points.tallies.forEach((n, code) => { counts[code] = routes.has(code) ? n : 0; });
+    }
     const entries = new Map();
     styles.forEach((style, code) => { if (counts[code]) entries.set(style.label, { style, n: (entries.get(style.label)?.n ?? 0) + counts[code] }); });
     byId("legend").replaceChildren(...[...entries].map(([label, { style, n }]) =>
       make("li", {}, marker(style, host), make("bdi", { class: "short", title: label }, label), make("span", { class: "muted" }, number.format(n)))));
+    tellThinned();
   }
 
+  /** The codes of the routes whose points are shown. */
+  const shownRoutes = () => new Set(boxes.filter((box) => box.checked).map((box) => points.legend.routes.indexOf(box.dataset.show)));
+
   function showChosen() {
-    const shown = new Set(boxes.filter((box) => box.checked).map((box) => points.legend.routes.indexOf(box.dataset.show)));
+    const shown = shownRoutes();
     const mask = new Uint8Array(points.count), counts = new Uint32Array(points.legend.routes.length);
     for (let i = 0; i < points.count; i++) {
       const passes = !passing || passing[i];
@@ -170,7 +195,7 @@ async function explore() {
     map.show(mask);
     points.legend.routes.forEach((route, code) => {
       const box = document.querySelector(`[data-count="${route}"]`);
-      if (box) box.textContent = number.format(counts[code]);
+      if (box) box.textContent = number.format((points.tallies ?? counts)[code]);
     });
     if (map.codes.length === points.count) showLegend();
     if (asCells) showCells();
@@ -603,9 +628,9 @@ async function explore() {
       if (!document.hidden) {
         const state = await ask(app.dataset.state + (app.dataset.fixed ? `&map=${app.dataset.fixed}` : ""));
         showMaking(state.making);
-        if (state.map !== points.id) await take(pointsOf(state.map), state.pieces);
-        else if (points.thinned && (looking || Date.now() < taken + SELDOM)) { /* all of it is read again: not every time */ }
-        else if (state.pieces.some(([piece, , version]) => points.pieces.get(piece)?.version !== version)) await take(points, state.pieces);
+        if (state.map !== points.id) await inTurn(() => take(pointsOf(state.map), state.pieces));
+        else if (points.thinned && Date.now() < taken + SELDOM) { /* all of it is read again: not every time */ }
+        else if (points.isBehind(state.pieces)) await inTurn(() => take(points, state.pieces));
       }
     } catch { /* asked again */ }
     setTimeout(follow, EVERY);
@@ -616,15 +641,17 @@ async function explore() {
     const items = await askPassing();
     next.looked = points.looked;
     const chosen = chosenNow();
+    if (chosen && !chosen.training) next.pinned.add(chosen.id);
     if (!(await next.load(pieces, undefined, items))) return;
     [points, narrowed, taken] = [next, items, Date.now()];
-    tellThinned();
     showTaken(chosen);
+    lookCloser();
   }
 
   const chosenNow = () => (map.selected < 0 ? null : { training: points.isTraining(map.selected), id: points.ids[map.selected] });
 
   function showTaken(chosen = null) {
+    const { marked } = map;
     narrow();
     strangest = order();
     map.replace(points.xy, points.route, points.weight);
@@ -632,6 +659,7 @@ async function explore() {
     showChosen();
     lastList = "";
     if (chosen) map.selected = chosen.training ? points.findTraining(chosen.id) : points.find(chosen.id);
+    if (marked && points.thinned) map.select(-1); // what it was about is drawn by other points now
   }
 
   // -- the state in the address, so that it can be shared and comes back

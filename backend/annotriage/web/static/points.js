@@ -1,7 +1,8 @@
 /* The points of a map, piece by piece as the service stores them, in typed arrays. The layout is told in store/map_points.py.
  *
  * A map of more points than `whole` is thinned while its pieces come in, and no more than a few of them are held at once: of the points
- * of one route in one cell the strangest stands for all, and `weight` says for how many. `look` draws a part of the map in finer cells.
+ * of one route in one cell the strangest stands for all, and `weight` says for how many. `look` draws a part of the map in finer cells;
+ * `tallies` counts the points of each route on all of it.
  */
 
 const OTHERS = 255, FULL = 65535;
@@ -39,6 +40,7 @@ export class Points {
     this.pieces = new Map();
     this.members = new Map();
     this.looked = ALL;
+    this.tallies = null; // by route, of a map that is thinned: those that pass, wherever they lie
     this.pinned = new Set(); // items that stand for themselves wherever they lie
   }
 
@@ -60,9 +62,16 @@ export class Points {
     const { legend, members } = await this.#names();
     // From here on nothing is waited for: half of it new, points would be looked for where they are not.
     for (const [number, piece] of fetched) this.pieces.set(number, piece);
-    Object.assign(this, { legend, members });
+    Object.assign(this, { legend, members, tallies: null });
     this.#join();
     return true;
+  }
+
+  /** Whether these pieces, [number, n, version] each, are others than those that it was made of. */
+  isBehind(pieces) {
+    const held = this.thinned ? this.known.pieces.map(([number, , version]) => [number, version]) : [...this.pieces].map(([number, { version }]) => [number, version]);
+    const versions = new Map(held);
+    return pieces.some(([number, , version]) => versions.get(number) !== version);
   }
 
   /** Of a map that is thinned: the points in a square of it, in finer cells; whether they are others now. square: {west, south, size}. */
@@ -90,12 +99,12 @@ export class Points {
     let done = 0, training = null;
     await inTurns(pieces, 3, async ([number, n, version]) => {
       const piece = await this.#piece(number, version);
-      if (number === 0) training = piece;
+      if (number === 0) { training = piece; kept.tallies[0] += piece.n; }
       else kept.add(piece, items, (id, route) => (grouped[route] === 1 && names.members.has(id)) || (pinned.size > 0 && pinned.has(id)));
       told(done += n, total);
     });
     this.known = { pieces, items };
-    Object.assign(this, names);
+    Object.assign(this, names, { tallies: kept.tallies });
     this.pieces = new Map([[0, training], [1, kept.piece()]].filter(([, piece]) => piece));
     this.#join();
     return true;
@@ -160,6 +169,7 @@ export class Points {
     items.forEach((item, k) => {
       const i = this.find(item);
       if (i < 0 || !codes[k]) return;
+      if (this.tallies) { this.tallies[this.route[i]]--; this.tallies[codes[k]]++; }
       this.route[i] = codes[k];
       const piece = [...this.pieces.values()].find((one) => i >= one.start && i < one.start + one.n);
       piece.route[i - piece.start] = codes[k]; // or laying all end to end would bring the old one back
@@ -209,19 +219,21 @@ class Kept {
     Object.assign(this, { values, west, south, size });
     this.side = values === 3 ? SIDE_IN_SPACE : SIDE;
     this.places = new Uint32Array(routes * this.side ** values); // of the point that stands for a cell, plus one
+    this.tallies = new Uint32Array(routes); // of all that pass, inside the square or not
   }
 
   /** Points of a piece. items: those that pass, ascending, null for all. alone: whether a point stands for itself, by its id and route. */
   add(piece, items, alone) {
-    const { side, west, south, size, values, places } = this, scale = side / size;
+    const { side, west, south, size, values, places, tallies } = this, scale = side / size;
     for (let i = 0, k = items && piece.n ? firstFrom(items, piece.ids[0]) : 0; i < piece.n; i++) {
-      const x = Math.floor((piece.x[i] - west) * scale), y = Math.floor((piece.y[i] - south) * scale);
-      if (x < 0 || y < 0 || x >= side || y >= side) continue;
       if (items) {
         while (k < items.length && items[k] < piece.ids[i]) k++;
         if (items[k] !== piece.ids[i]) continue;
       }
+      tallies[piece.route[i]]++;
       if (alone(piece.ids[i], piece.route[i])) { this.#put(this.#more(), piece, i); continue; }
+      const x = Math.floor((piece.x[i] - west) * scale), y = Math.floor((piece.y[i] - south) * scale);
+      if (x < 0 || y < 0 || x >= side || y >= side) continue;
       let cell = (piece.route[i] * side + y) * side + x;
       if (values === 3) cell = cell * side + Math.floor(piece.z[i] * scale);
       const before = places[cell] - 1;
