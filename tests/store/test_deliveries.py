@@ -68,7 +68,7 @@ class TestDeliveries:
             for id, values in change.items():
                 connection.execute(update(item).where(item.c.id == id).values(**values))
             check = {"item_id": audited, "project_id": project.id, "reference_id": project.reference_id, "route": "auto"}
-            connection.execute(insert(spot_check).values(**check, kind="audit", state="open", drawn_at=1.0))
+            connection.execute(insert(spot_check).values(**check, kind="audit", state="open", drawn_at=time.time() + 60))
             deliveries.take(connection, project.id, "pending", "me", 10)
             deliveries.move(connection, project.reference_id, [plain, sent, audited, again, early, drawn], ("sending",), "confirmed")
             connection.execute(update(verdict).where(verdict.c.item_id == again).values(at=time.time() + 60))

@@ -126,9 +126,16 @@ def test_an_item_has_a_page_and_a_twin_whatever_its_id_ends_in(copied, serve_das
 
 
 def test_where_there_is_no_clear_difference_each_share_is_said_with_its_name(client):
-    path = "/projects/1/compare.json?a=d1&b=w0-30"
-    said = r"No clear difference in strange items: [\d.]+% in .+, [\d.]+% in the last 30 days \(B minus A: likely "
-    assert re.match(said, client.get(path, auth=AUTH).json["sentence"])
+    path = "/projects/1/compare.json?a={}&b=w0-30"
+    datasets = [f"d{row['id']}" for row in client.get(path.format("w0-7"), auth=AUTH).json["datasets"]]
+    pages = [client.get(path.format(key), auth=AUTH).json for key in (*datasets, "w0-30")]
+    unclear = [page for page in pages if page["difference"] is not None and not page["difference"]["clear"]]
+    assert unclear
+    for page in unclear:
+        said = (
+            rf"No clear difference in strange items: [\d.]+% in {re.escape(page['a']['name'])}, [\d.]+% in the last 30 days \(B minus A: "
+        )
+        assert re.match(said, page["sentence"]), page["sentence"]
 
 
 def test_all_pages_the_api_and_the_tool_count_alike(copied, serve_dashboard):

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, null, or_, select, tuple_, update
 
-from annotriage.states import DeliveryState, SpotCheckKind, Time
+from annotriage.states import DeliveryState, Time
 from annotriage.store.blindness import is_hidden, is_unnamed
 from annotriage.store.counters import chunks
 from annotriage.store.database import execute_columns, insert, texts
@@ -250,12 +250,12 @@ def last_times(connection: Connection, project: Project, count: int) -> list[tup
 
     Of those alone that came under the project's reference: a new one judges all the others again. What was there when the project was
     connected came then. Left out is what was judged again since, and what may have been sent again: what people sent to review or took
-    out of it, what an audit drew, and members of groups of look-alikes.
+    out of it, what became a spot check later, and members of groups of look-alikes.
     """
     came = case((item.c.at < project_table.c.at, project_table.c.at), else_=item.c.at)
-    audited = exists().where(spot_check.c.item_id == item.c.id, spot_check.c.kind == SpotCheckKind.AUDIT)
+    drawn_later = exists().where(spot_check.c.item_id == item.c.id, spot_check.c.drawn_at > verdict.c.at)
     alike = exists().where(proposal_member.c.item_id == item.c.id)
-    once = (item.c.rerouting_id.is_(None), item.c.sent_by.is_(None), ~item.c.dismissed, ~audited, ~alike)
+    once = (item.c.rerouting_id.is_(None), item.c.sent_by.is_(None), ~item.c.dismissed, ~drawn_later, ~alike)
     of_it = delivery.c.item_id == item.c.id, delivery.c.reference_id == project.reference_id
     query = (
         select(came, verdict.c.at, delivery.c.at)
