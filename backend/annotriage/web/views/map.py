@@ -32,7 +32,7 @@ from annotriage.web.query_args import Walk, dataset_asked, item_asked, selected_
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
 
-METHOD_NAMES = {"umap": "the whole (UMAP)", "tsne": "neighbours (t-SNE)"}
+METHOD_NAMES = {"umap": "overview", "tsne": "neighbours"}  # in plain words; the page says what is behind them
 IN_SPACE = maps.IN_SPACE[0]
 POINTS = "application/vnd.annotriage.points"
 WHOLE = 2_000_000  # points that a browser holds each by itself; of a larger map it keeps those that stand for others
@@ -192,8 +192,8 @@ def _sentence(project: Project, found: Map | None, counts: Mapping[str, int], bl
         sentence += f" {count(outliers, 'incoming item is', 'incoming items are')} strange."
     checks = sum(n for route, n in blind.items() if route != "failed")
     if checks and not project.hides_checks:
-        which = "is an open spot check: it is" if checks == 1 else "are open spot checks: they are"
-        sentence += f" {checks:,} of the incoming ones {which} drawn by route, and counted apart in the list beside the map."
+        which = "is an open spot check" if checks == 1 else "are open spot checks"
+        sentence += f" {checks:,} of the incoming ones {which}, drawn by route and counted apart at the left."
     return sentence
 
 
