@@ -100,15 +100,16 @@ def group_shown(number: int) -> Words:
 
 def strange_shown(items: int) -> Words:
     """The map, on which no group is known."""
-    return f"{count(items, 'item is', 'items are')} strange: show {'it' if items == 1 else 'them'} alone, then click a point.", "Show what is strange"
+    return (
+        f"{count(items, 'item is', 'items are')} strange: show {'it' if items == 1 else 'them'} alone, then click a point.",
+        "Show what is strange",
+    )
 
 
 def decide_group(number: int, waiting: int) -> Words:
     """The groups: the largest of which something waits."""
-    return (
-        f"{count(waiting, 'item of group', 'items of group')} {number} {'waits' if waiting == 1 else 'wait'}: a new class, or a broken source?",
-        f"Decide on group {number}",
-    )
+    waits = f"{count(waiting, 'item', 'items')} of group {number} {'waits' if waiting == 1 else 'wait'}"
+    return f"{waits}: a new class, or a broken source?", f"Decide on group {number}"
 
 
 def no_group_waits() -> Words:

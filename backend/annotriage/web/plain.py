@@ -22,7 +22,8 @@ def as_json(answer: Any, status: int = 200, **also: Any) -> Response:
 
     Moments are in ISO 8601, and what is not known is null; pictures are left out, as they draw figures that are there.
     """
-    return Response(json.dumps(_plain(answer) | _plain(also) if also else _plain(answer), allow_nan=False), status, mimetype="application/json")
+    plain = _plain(answer)
+    return Response(json.dumps(plain | _plain(also) if also else plain, allow_nan=False), status, mimetype="application/json")
 
 
 def time_text(seconds: float) -> str:
