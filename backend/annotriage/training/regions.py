@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from annotriage.diagnosis.ratios import told
 from annotriage.engine.collecting import Collected
 from annotriage.engine.diagnosis.labelling_next import BY_ODDS, odds_of_further
 from annotriage.engine.labels import LabelSpace
@@ -53,7 +54,7 @@ class Candidate:
 
     surprise: -ln density, in nats, larger = rarer. region: the nearest one's number, 0 if none was found. label: what the new model says
     of it. outlier_score: how strange it is, 1 = stranger than all held-out items. ratio: odds that it belongs to the class or cluster where
-    it lies, None unless a sampler ranked it.
+    it lies, at most 1,000, None unless a sampler ranked it.
     """
 
     id: str
@@ -128,7 +129,7 @@ def rank_pool(
             int(near[row]),
             " + ".join(reference.space.texts(judged.labels[row])),
             float(judged.outlier_score[row]),
-            None if ratios is None else float(ratios[row]),
+            None if ratios is None else told(float(ratios[row])),
         )
         for row in np.argsort(-surprise if ratios is None else ratios, kind="stable")
     ]
