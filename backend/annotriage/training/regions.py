@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotriage.diagnosis.ratios import told
 from annotriage.engine.collecting import Collected
 from annotriage.engine.diagnosis.labelling_next import BY_ODDS, odds_of_further
 from annotriage.engine.labels import LabelSpace
@@ -129,7 +128,7 @@ def rank_pool(
             int(near[row]),
             " + ".join(reference.space.texts(judged.labels[row])),
             float(judged.outlier_score[row]),
-            None if ratios is None else told(float(ratios[row])),
+            None if ratios is None else float(ratios[row]),
         )
         for row in np.argsort(-surprise if ratios is None else ratios, kind="stable")
     ]

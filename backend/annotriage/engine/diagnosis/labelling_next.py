@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotriage.diagnosis.ratios import told
+from annotriage.diagnosis.ratios import LARGEST_RATIO, told
 from annotriage.diagnosis.samplers import FOR_UNLABELLED, choose_further, further_clusters
 from annotriage.diagnosis.view import View
 from annotriage.engine.diagnosis.sample import method_named
@@ -49,12 +49,13 @@ def choose_to_label(reference: Reference, ids: Sequence[int], points: Array, met
 
 
 def odds_of_further(reference: Reference, activations: Array, method: str, seed: int) -> Array:
-    """How surely each of N further items belongs where it lies, (N,): odds, up to infinity, small near a boundary between classes.
+    """How surely each of N further items belongs where it lies, (N,): odds, at most 1,000, small near a boundary between classes.
 
     activations: (N, d) of the deciding layer. method: one of `BY_ODDS`. Raises FitError as `choose_to_label`.
     """
     known = _kept(reference, reference.sample.full_activations()[0])
-    return further_clusters(known, np.asarray(activations, dtype=np.float32), method_named(method), np.random.default_rng(seed)).ratio
+    found = further_clusters(known, np.asarray(activations, dtype=np.float32), method_named(method), np.random.default_rng(seed))
+    return np.asarray(np.minimum(found.ratio, LARGEST_RATIO))
 
 
 def _kept(reference: Reference, latent: Array) -> View:
