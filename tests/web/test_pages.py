@@ -176,10 +176,10 @@ def test_a_group_of_a_broken_source_is_set_aside_with_a_reason_and_comes_back(si
     before = waiting_of_group(dashboard, 1)
     page = signed_in("/projects/1/groups")
     group = page.locator("section.group >> nth=0")
-    assert f"{len(before)} items wait" in text(page)
+    assert f"{len(before)} wait for a person" in text(group)
     group.get_by_label("What is wrong with the source of group 1").fill("stripes <b>from</b> scanner B")
     with page.expect_navigation():
-        group.get_by_role("button", name="Broken source").click()
+        group.get_by_role("button", name="Set aside").click()
     assert f"{len(before)} items of group 1 set aside: stripes <b>from</b> scanner B" in text(page)
     assert waiting_of_group(dashboard, 1) == []
     with dashboard.process.store.reading() as connection:
