@@ -20,6 +20,7 @@ from annotriage.store.insights import keep_insight
 from annotriage.store.projects import ProjectOptions, add_project
 from annotriage.store.queue import (
     Filters,
+    answers_in_groups,
     neighbours,
     queue_length,
     queue_page,

@@ -308,7 +308,7 @@ def test_two_stretches_of_time_are_compared(signed_in):
 def test_what_other_limits_would_do_is_shown_before_they_are_saved(signed_in, dashboard):
     page = signed_in("/projects/1/settings")
     page.get_by_label("Normal items that may be called strange").fill("30")
-    page.locator("#preview").get_by_text("alpha 30%").wait_for()
+    page.locator("#preview").get_by_text("30% of normal items called strange").wait_for()
     assert re.search(r"Automatic \d+ of 454 items judged so far, \d+%; -\d+", text(page, "#preview"))
     assert project(dashboard).next_reference_id is None
     page.get_by_label("Largest share of wrong automatic labels").fill("99")
@@ -364,7 +364,7 @@ def test_costs_and_limits_of_classes_are_tried_tested_and_shown(signed_in, dashb
     page.get_by_label("What errors cost").fill("dear")
     page.locator("#preview").get_by_text("'dear' is not a name and a number; write a line such as").wait_for()
     page.get_by_label("Largest share of wrong automatic labels").fill("20")
-    page.get_by_label("Limits of single classes").fill("1 = 0.25\n2 | 4 = 0.3")
+    page.get_by_label("Limits of single classes").fill("1 = 25%\n2 | 4 = 0.3")
     page.get_by_label("What errors cost").fill("3 > 5 = 4\n* > 7 = 2")
     page.locator("#preview").get_by_text("with a limit of 20%").wait_for()
     foreseen = int(re.search(r"Automatic (\d+) of 454 items", text(page, "#preview"))[1])
@@ -384,7 +384,7 @@ def test_costs_and_limits_of_classes_are_tried_tested_and_shown(signed_in, dashb
     assert "Limit of 2 | 4 expected cost 0.3 per item" in text(page)
     page.goto(f"{dashboard.url}/projects/1/settings")
     assert page.get_by_label("What errors cost").input_value() == "3 > 5 = 4\n* > 7 = 2\n"
-    assert page.get_by_label("Limits of single classes").input_value() == "1 = 0.25\n2 | 4 = 0.3\n"
+    assert page.get_by_label("Limits of single classes").input_value() == "1 = 25%\n2 | 4 = 30%\n"
     assert "Errors cost unlike amounts here (a usual one 1, the dearest 4)" in text(page)
     assert 0 < foreseen <= 454
 
