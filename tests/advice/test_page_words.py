@@ -30,6 +30,8 @@ def test_a_score_is_called_new_only_where_its_limits_clear_those_of_normal_data(
     assert page_words.reading(0.102, 0.08, 0.05, 0.07).startswith("About 1 in 10 new items is")
     assert page_words.reading(0.09, 0.08, 0.05, 0.07).endswith("so some of this is new.")
     assert page_words.reading(0.08, 0.04, 0.05, 0.07).endswith("so this looks like normal data.")
+    assert page_words.reading(0.08, 0.04, 0.05, 0.07, 0.03).endswith("so this looks like normal data.")
+    assert page_words.reading(0.08, 0.01, 0.05, 0.07, 0.2).endswith("no clear difference, but there are too few items to be sure.")
     assert page_words.reading(0.08, 0.04, None, None).endswith("Without held-out items nobody knows what normal data would give.")
     assert page_words.reading(None, None, 0.05, 0.07) == "Nothing could be scored yet."
     assert page_words.reading(0.0, 0.0, 0.05, 0.07).startswith("None of the new items is unlike")

@@ -8,7 +8,7 @@ NAMED = 3  # answers in a sentence
 
 
 def members_sentence(size: int, waiting: int, answers: Mapping[tuple[str, ...], int]) -> str:
-    """How the members of a group stand; the parts add up to its size. waiting: for a person. answers: how often people gave which labels."""
+    """How the members of a group stand; the parts add up to its size. answers: how often people gave which labels."""
     answered = sum(answers.values())
     parts = [f"{waiting:,} {'waits' if waiting == 1 else 'wait'} for a person"] if waiting else []
     if answered:

@@ -213,7 +213,7 @@ def strangers_pass(action: str, seen: str = "") -> str:
     action: `CHECK_BLIND`, or `ANSWER_CHECKS` where a service draws spot checks. seen: what checks or labels say of them.
     """
     return (
-        "But this data differs from the held-out items, and strange items that look familiar may be labelled wrongly."
+        "But this data differs from the held-out items, and new kinds of items that look familiar may be labelled wrongly."
         f"{f' {seen}.' if seen else ''} {action}"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+from annotriage.advice.diversity_words import TOO_WIDE
 from annotriage.advice.numbers import count
 
 UNITS = ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute"))
@@ -59,8 +60,10 @@ def are_many(some: str) -> bool:
     return " in 10" in some and " 1 in " not in some
 
 
-def reading(share: float | None, low: float | None, expected: float | None, expected_high: float | None) -> str:
-    """What a diversity score means, in a sentence."""
+def reading(
+    share: float | None, low: float | None, expected: float | None, expected_high: float | None, excess_high: float | None = None
+) -> str:
+    """What a diversity score means, in a sentence. excess_high: upper limit of the excess; where it is large, much may be hidden."""
     if share is None:
         return "Nothing could be scored yet."
     some = about_one_in(share)
@@ -72,6 +75,8 @@ def reading(share: float | None, low: float | None, expected: float | None, expe
     normal = about_one_in(expected).removeprefix("about ")
     if low > expected_high:
         return f"{said} Normal data would give {normal}, so {'much' if share > 2 * expected else 'some'} of this is new."
+    if excess_high is not None and excess_high > TOO_WIDE:
+        return f"{said} Normal data would give {normal}: no clear difference, but there are too few items to be sure."
     return f"{said} Normal data would give {normal}, so this looks like normal data."
 
 

@@ -15,9 +15,7 @@ ALL_WRONG = (
     " amiss than that people are always wrong."
 )
 NO_ANSWERS = "People have answered nothing here yet. What they answer is compared as it comes in."
-ONE_CLASS = (
-    "All known answers are of one class, so nothing shows how people do on the others. Keep known answers of other classes, too."
-)
+ONE_CLASS = "All known answers are of one class, so nothing shows how people do on the others. Keep known answers of other classes, too."
 NOBODY_TWICE = (
     "No task was answered by two people, so nothing shows how far they agree. Let some tasks be answered twice: in Label Studio's project"
     " settings, Annotation, set annotations per task to 2."

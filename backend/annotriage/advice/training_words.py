@@ -66,7 +66,7 @@ def what_decides(takes_over: str | None, judging: int) -> str:
 
 
 def at_first(labelled: int, needed: int | None) -> str:
-    """That under the new model no label would be automatic. labelled, needed: held-out items there, and likely to be enough; None: hopeless."""
+    """That under the new model no label would be automatic. labelled, needed: held-out items there, and enough; None: hopeless."""
     if needed is None:
         return "If the new model took over now, no label would be automatic: it is wrong too often for the limit."
     return (

@@ -119,7 +119,7 @@ def sentence_of(snapshot: Snapshot | None) -> str:
     facts = snapshot.facts["diversity"]
     known = facts["calibrated"]
     expected, high = (facts["expected"], facts["expected_high"]) if known else (None, None)
-    return page_words.reading(snapshot.share, snapshot.low, expected, high)
+    return page_words.reading(snapshot.share, snapshot.low, expected, high, facts["excess_high"] if known else None)
 
 
 def window(connection: Connection, project: Project, start: float, end: float) -> Window:

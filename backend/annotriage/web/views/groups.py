@@ -154,7 +154,8 @@ def _page(process: Process, connection: Connection, project: Project) -> GroupsP
         addresses={number: address for number, address in found.items() if address},
         waiting=waiting,
         members={
-            group.number: members_sentence(group.size, waiting.get(group.number, 0), answers.get(group.number, {})) for group in groups.groups
+            group.number: members_sentence(group.size, waiting.get(group.number, 0), answers.get(group.number, {}))
+            for group in groups.groups
         },
         aside=set_aside(connection, project, ASIDE),
         added=added_classes(connection, project),
