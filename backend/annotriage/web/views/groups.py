@@ -45,7 +45,8 @@ LONGEST_REASON, LONGEST_PERSON = 200, 60
 class GroupsPage:
     """The groups of a dataset, those that are asked for. matching: by number, how many members pass the filters; null where there are
     none. addresses: by number, where the most typical task of a group is in the labeling tool; of those that have one. waiting: by number,
-    how many members wait; members: how all of them stand, in words; aside: what was set aside, added: classes that were added from here, the latest first."""
+    how many members wait; members: how all of them stand, in words. aside: what was set aside, added: classes that were added from here,
+    the latest first."""
 
     project: Project
     walk: Walk

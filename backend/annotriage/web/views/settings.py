@@ -58,8 +58,12 @@ HINTS = {  # what the title does not say; {one} and {other} are classes of the p
     "sample_share": "Drawn before they are judged: the new held-out items.",
     "audit_share": "And at least 20 a week, so many of the first ones. Raise it to find a rising error sooner.",
     "checks_handed_out": "As long as some of them are open.",
-    "gold_share": "To learn how often people are wrong. They look like spot checks; 2 to 5% is usual. Keep known answers on the People page first.",
-    "accept": "`suggest` leaves each to a person who submits it; `annotate` makes annotations of them once their dataset has passed its probation.",
+    "gold_share": (
+        "To learn how often people are wrong. They look like spot checks; 2 to 5% is usual. Keep known answers on the People page first."
+    ),
+    "accept": (
+        "`suggest` leaves each to a person who submits it; `annotate` makes annotations of them once their dataset passed its probation."
+    ),
 }
 
 
@@ -68,10 +72,11 @@ class SettingsPage:
     """What the page shows. The preview is counted only where it is asked for: settings.js does so at once.
 
     now: the values that hold; asked: those in the form. preview: of the asked, before: of those that hold. checked: automatic items that
-    are drawn to be checked blind, or would be; answered: of those that are. hints: on each setting; examples: two classes. waiting: what waits for people now, as everywhere. held: items that the limits would let be automatic, but
-    that were judged while labels were stopped, or that a person sent to people. trouble: why there is no preview, or what is wrong with a
-    value. meant: what the limit is of, where it is not of the share of wrong labels alone. one_class: whether the model gives one class per
-    item: only then there are costs and limits of single classes.
+    are drawn to be checked blind, or would be; answered: of those that are. hints: on each setting; examples: two classes. waiting:
+    what waits for people now, as everywhere. held: items that the limits would let be automatic, but that were judged while labels were
+    stopped, or that a person sent to people. trouble: why there is no preview, or what is wrong with a value. meant: what the limit is
+    of, where it is not of the share of wrong labels alone. one_class: whether the model gives one class per item: only then there are
+    costs and limits of single classes.
     """
 
     project: Project
