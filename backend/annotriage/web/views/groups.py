@@ -145,7 +145,7 @@ def _page(process: Process, connection: Connection, project: Project) -> GroupsP
     tool = process.tool_project(project)
     found = {number: task_address(tool, items[id]) for number, id in typical.items() if id in items}
     numbers, one = [group.number for group in groups.groups], None if dataset is None else dataset.id
-    waiting, answers = (ask(connection, numbers, project, one) for ask in (waiting_in_groups, answers_in_groups))
+    waiting, answers = waiting_in_groups(connection, numbers, project, one), answers_in_groups(connection, numbers, project, one)
     return GroupsPage(
         project=project,
         walk=walk,
