@@ -135,8 +135,8 @@ def get_reference(connection: Connection, id: int) -> StoredReference:
     row = connection.execute(_SELECT, {"of_id": id}).one_or_none()
     if row is None:
         raise UnknownError(f"reference {id} is not in the database any more; connect the project again")
-    *values, facts = row
-    return StoredReference(*values, facts_of(facts))
+    values = [*row[:-1], facts_of(row[-1])]
+    return StoredReference(*values)
 
 
 def get_curve(connection: Connection, id: int) -> dict[str, list[float]]:

@@ -131,8 +131,8 @@ def _latest_of(columns: tuple[Any, ...], reference_id: int) -> Select[Any]:
 
 
 def _snapshot(row: Sequence[Any]) -> Snapshot:
-    *values, facts = row
-    return Snapshot(*values, facts_of(facts))
+    values = [*row[:-1], facts_of(row[-1])]
+    return Snapshot(*values)
 
 
 def history(connection: Connection, dataset_id: int, *, before: float | None = None, limit: int = 200) -> list[Moment]:
