@@ -176,7 +176,7 @@ def test_a_group_of_a_broken_source_is_set_aside_with_a_reason_and_comes_back(si
     before = waiting_of_group(dashboard, 1)
     page = signed_in("/projects/1/groups")
     group = page.locator("section.group >> nth=0")
-    assert f"{len(before)} wait for a person" in text(group)
+    assert f"{len(before)} wait for a person" in text(page)
     group.get_by_label("What is wrong with the source of group 1").fill("stripes <b>from</b> scanner B")
     with page.expect_navigation():
         group.get_by_role("button", name="Set aside").click()
@@ -532,7 +532,7 @@ def test_a_project_before_its_first_item_says_what_happens_next(signed_in, dashb
 def test_pages_do_without_scripts(signed_in, dashboard):
     page = signed_in("/", java_script_enabled=False)
     page.goto(f"{dashboard.url}/projects/1/settings?alpha=30")
-    assert "alpha 30%" in text(page, "#preview")
+    assert "30% of normal items called strange" in text(page, "#preview")
     for path in OWN:
         page.goto(dashboard.url + path)
         assert len(text(page)) > 200
