@@ -67,7 +67,7 @@ def _reading(d: Diversity) -> str:
     foreign, limits = in_hundred(*(max(0.0, excess / (1 - d.expected)) for excess in (d.excess, d.excess_low, d.excess_high)))
     found = excess_of(d.calibrated, d.excess_low, d.excess_high, d.p_value)
     if found is Excess.NEW:
-        reading = f"at least about {foreign} are new (likely {limits}); strange items that look familiar are not counted"
+        reading = f"at least about {foreign} are new (likely {limits}); new kinds of items that look familiar are not counted"
     elif d.excess_high < 0:
         reading = f"{points(-d.excess)} fewer than usual (likely {points_range(-d.excess_high, -d.excess_low)}), so nothing new"
     elif found is Excess.OPEN:

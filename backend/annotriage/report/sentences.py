@@ -61,7 +61,7 @@ def items_sentence(report: Report) -> str:
         off = " because automatic labels are off (see the guarantee below)" if not report.guarantee.auto else ""
         return f"{'The only item goes' if total == 1 else f'All {total:,} items go'} to a person{off}."
     share = f"{auto:,} of {count(total, 'item')} ({percent(auto / total, 0)})"
-    labelled = f"{share} {'gets' if auto == 1 else 'get'} the model’s label as a pre-annotation"
+    labelled = f"{share} {'gets' if auto == 1 else 'get'} an automatic label"
     people = f"; {count(total - auto, 'item goes', 'items go')} to a person" if total > auto else ""
     return f"{labelled}{people}."
 
