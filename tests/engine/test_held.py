@@ -15,6 +15,7 @@ from annotriage.engine.diagnosis.inside import look_through
 from annotriage.errors import DataError
 from annotriage.report import atlas_data as data_module
 from annotriage.report.atlas_data import atlas_data, shown_rows
+from annotriage.report.atlas_page import sentences
 
 
 @pytest.mark.parametrize("count_known", [True, False])
@@ -60,6 +61,13 @@ def test_items_beyond_those_laid_out_lie_among_their_nearest(digits_reference, d
     assert np.mean(said[usual] == said[usual][away.argmin(axis=1)]) > 0.8
 
 
+@pytest.mark.parametrize("way", ["none", "pca-3d"])
+def test_no_note_says_that_some_were_laid_out_where_all_were(digits_reference, digits, monkeypatch, way):
+    monkeypatch.setattr(atlas_module, "LAID", 300)
+    found = atlas(digits_reference, digits.incoming, settings=replace(digits_reference.settings, map=way))
+    assert "were laid out" not in " ".join(found.inside.notes)
+
+
 def test_a_page_of_many_items_tells_of_some_and_counts_all(digits_reference, digits, quick, monkeypatch):
     for name, value in (("ALL_SHOWN", 50), ("BOXES", 5), ("STRANGE", 3), ("LISTED", 2)):
         monkeypatch.setattr(data_module, name, value)
@@ -70,6 +78,7 @@ def test_a_page_of_many_items_tells_of_some_and_counts_all(digits_reference, dig
     for level, cells in zip(plain["layers"][0]["levels"], found.layers[0].levels.values(), strict=True):
         assert [cell["n"] for cell in level["cells"]] == [len(cell.items) for cell in cells]
         listed = [[plain["items"]["id"][item] for item in cell["items"]] for cell in level["cells"]]
-        assert [ids[0] for ids in listed] == [inside.ids[cell.items[0]] for cell in cells]
-    assert len(plain["items"]["strange"]) == len(plain["layers"][0]["strange"]) >= 3
+        assert listed == [[inside.ids[row] for row in cell.items[:2].tolist()] for cell in cells]
+    assert len(plain["items"]["strange"]) == len(plain["layers"][0]["strange"]) == 3 < int(inside.strange.sum())
+    assert f"{inside.strange.sum()} of {len(inside.ids)} items are strange; 3 of them, chosen at random, are drawn" in sentences(found)[0]
     assert sum(about["usual"] for about in plain["classes"]) == int((~inside.strange).sum())

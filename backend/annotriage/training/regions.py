@@ -53,7 +53,7 @@ class Candidate:
 
     surprise: -ln density, in nats, larger = rarer. region: the nearest one's number, 0 if none was found. label: what the new model says
     of it. outlier_score: how strange it is, 1 = stranger than all held-out items. ratio: odds that it belongs to the class or cluster where
-    it lies, None unless a sampler ranked it.
+    it lies, at most 1,000, None unless a sampler ranked it.
     """
 
     id: str

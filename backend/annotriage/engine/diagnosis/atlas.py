@@ -17,7 +17,7 @@ from annotriage.diagnosis.atlas.classes import class_places, class_similarity
 from annotriage.diagnosis.atlas.head import fit_head
 from annotriage.diagnosis.view import UNLABELLED, View
 from annotriage.engine.diagnosis.attribution import AttributionGraph
-from annotriage.engine.diagnosis.banks import bank_of
+from annotriage.engine.diagnosis.banks import bank_or_note
 from annotriage.engine.diagnosis.held import rows_of
 from annotriage.engine.diagnosis.inside import LOGITS, NO_CLASS, Cut, Inside, look_through
 from annotriage.engine.diagnosis.sample import method_named
@@ -67,7 +67,8 @@ class LayerAtlas:
 @dataclass(frozen=True)
 class Atlas:
     """The atlas of a dataset. inside: its items. sure: (N,) probability of the model's answer. seconds: reading and running, laying out,
-    and the rest. graph: the attribution graph of a class, where one was asked for.
+    and the rest. graph: the attribution graph of a class, where one was asked for. bank: the sampler whose choice cells list first, None
+    where they list what is nearest to their mean.
     """
 
     inside: Inside = field(repr=False)
@@ -78,6 +79,7 @@ class Atlas:
     layers: tuple[LayerAtlas, ...]
     seconds: dict[str, float]
     graph: AttributionGraph | None = None
+    bank: str | None = None
 
     def summary(self) -> dict[str, Any]:
         """The figures as plain values."""
@@ -121,7 +123,8 @@ def atlas(
     the mean of each channel, so that whole images lie together; "random" takes one place of each image, so that patches do. The plane is
     made of the usual items alone (by the setting map: UMAP by default), and outliers are drawn in where their nearest usual items lie.
     bank: a sampler, such as "max-margin"; the items of a cell that it chose are listed first, those nearest to a boundary between classes
-    at the top, by default those nearest to the cell's mean. More items than the setting map_sample are sampled. The rest as of
+    at the top, by default, and where the data do not allow the sampler, those nearest to the cell's mean. More items than the setting
+    map_sample are sampled. The rest as of
     `annotriage.triage`.
     Source: Carter et al., Activation Atlases, 2019; the classes' sidebar: Hohman et al., Summit, 2019.
     What a cell speaks for is activation times gradient of a torch model; of an ONNX one, which gives no gradients, that of the layer's
@@ -165,16 +168,18 @@ def atlas(
         few = f"{len(usual)} of its {len(inside.ids):,} items are usual"
         raise DataError(f"{inside.dataset}: {few}, too few to draw an atlas from; give at least {FEWEST}")
     seconds = {"reading and running": time.perf_counter() - started, "laying out": 0.0, "the rest": 0.0}
-    banked = None if bank is None else bank_of(inside.view.rows(usual), bank, settings.seed)
+    banked, note = bank_or_note(inside.view.rows(usual), bank, settings.seed)
+    inside = inside.noted(note) if note else inside
     found = []
     with progress("drawing the atlas", len(wanted)) as advance:
         for name in wanted:
             found.append(_layer(inside, name, usual, settings, seconds, placed=placed, banked=banked))
             advance(1)
-    if len(usual) > LAID and settings.map != "pca":
+    if len(usual) > LAID and _method(settings) != "pca":
         inside = inside.noted(f"{LAID:,} items, drawn at random, were laid out; the others were put where their nearest ones of these lie.")
     sure = 1 - miss_probability(confidence_logits(inside.layers[-1], reference.space))
-    return Atlas(inside, sure, reference.name, reference.model.name, reference.space, tuple(found), seconds)
+    drawn_by = None if banked is None else bank
+    return Atlas(inside, sure, reference.name, reference.model.name, reference.space, tuple(found), seconds, bank=drawn_by)
 
 
 @dataclass(frozen=True)
@@ -236,7 +241,8 @@ def training_atlas(
         inside = _with_further(inside, reference, others, len(fallen))
     seconds = {"reading and running": 0.0, "laying out": 0.0, "the rest": time.perf_counter() - started}
     usual, layers = np.arange(count), []
-    banked = None if bank is None else bank_of(view.rows(usual), bank, settings.seed)
+    banked, note = bank_or_note(view.rows(usual), bank, settings.seed)
+    inside = inside.noted(note) if note else inside
     with progress("drawing the atlas", len(inside.layer_names) - 1) as advance:
         for name in inside.layer_names[:-2]:
             layers.append(_layer(inside, name, usual, settings, seconds, drawn_in=False, banked=banked))
@@ -248,7 +254,8 @@ def training_atlas(
         seconds["laying out"] += time.perf_counter() - started
         layers.append(_drawn(inside, reference.model.layers[0], usual, laid, places, banked=banked))
     sure = np.append(1 - miss_probability(confidence_logits(sample.logits, space)), [np.nan for _ in fallen])
-    return Atlas(inside, sure, reference.name, reference.model.name, space, tuple(layers), seconds)
+    drawn_by = None if banked is None else bank
+    return Atlas(inside, sure, reference.name, reference.model.name, space, tuple(layers), seconds, bank=drawn_by)
 
 
 def _with_further(inside: Inside, reference: Reference, layers: Sequence[Array], fallen: int) -> Inside:
@@ -303,7 +310,7 @@ def _layer(
 
 def _laid(points: Array, settings: Settings) -> Array:
     """Places in the unit square, (N, 2). Of more than `LAID` points a random part is laid out, and the others are put among it."""
-    method = "pca" if settings.map == "none" else settings.map.removesuffix("-3d")
+    method = _method(settings)
     if len(points) <= LAID or method == "pca":
         return unit_square(fit_map(points, method, settings.seed))
     first = _some(len(points), settings.seed)
@@ -312,6 +319,11 @@ def _laid(points: Array, settings: Settings) -> Array:
     places[first] = fit_map(points[first], method, settings.seed)
     places[others] = place(points[others], points[first], places[first])
     return unit_square(places)
+
+
+def _method(settings: Settings) -> str:
+    """How a plane is laid out."""
+    return "pca" if settings.map == "none" else settings.map.removesuffix("-3d")
 
 
 def _some(count: int, seed: int) -> Array:
