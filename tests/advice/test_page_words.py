@@ -39,6 +39,25 @@ def test_a_score_says_what_its_excess_over_normal_data_does():
     assert page_words.reading(0.7, 0.05, Excess.NEW, 200).startswith("About 7 in 10 new items are unlike")
 
 
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("project 3 is not connected", "Project 3 is not connected."),
+        ("nothing, as ever!", "Nothing, as ever!"),
+        ("alpha = 2 is no share", "alpha = 2 is no share."),
+        ("alpha must be a share", "alpha must be a share."),
+        ("order: 'x' is none of a, b", "order: 'x' is none of a, b."),
+        ("model.onnx is damaged", "model.onnx is damaged."),
+        ("data/a.csv is damaged", "data/a.csv is damaged."),
+        ("item_fields is no list", "item_fields is no list."),
+        ("'x' is no day", "'x' is no day."),
+        ("", ""),
+    ],
+)
+def test_an_error_is_a_sentence_that_leaves_names_as_they_are_written(said, sentence):
+    assert page_words.sentence(said, {"alpha"}) == sentence
+
+
 def test_ages_are_rough():
     assert page_words.ago(time.time() - 3) == "a few seconds ago"
     assert page_words.ago(time.time() - 7_300) == "2 hours ago"

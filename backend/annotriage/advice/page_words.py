@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 from annotriage.advice.diversity_words import Excess
@@ -42,6 +44,16 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None:
         return "not known"
     return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}g}"
+
+
+def sentence(said: str, names: Collection[str] = ()) -> str:
+    """What an error says, as a sentence: with an end, and a capital letter where it begins with a plain word.
+
+    names: of settings, which stay as they are written; so do names of fields and files, and what is quoted.
+    """
+    first = re.match(r"[a-z]+(?![\w.:/\\-]| = )", said)
+    begun = said[:1].upper() + said[1:] if first and first[0] not in names else said
+    return begun if not begun or begun[-1] in ".!?" else f"{begun}."
 
 
 def about_one_in(share: float) -> str:
