@@ -48,13 +48,13 @@ def choose_to_label(reference: Reference, ids: Sequence[int], points: Array, met
     return chosen
 
 
-def odds_of_further(reference: Reference, activations: Array, method: str, seed: int) -> Array:
+def odds_of_further(reference: Reference, points: Array, method: str, seed: int) -> Array:
     """How surely each of N further items belongs where it lies, (N,): odds, small near a boundary between classes.
 
-    activations: (N, d) of the deciding layer. method: one of `BY_ODDS`. Raises FitError as `choose_to_label`.
+    points: (N, n) compressed, as the reference compresses. method: one of `BY_ODDS`. Raises FitError as `choose_to_label`.
     """
-    known = _kept(reference, reference.sample.full_activations()[0])
-    return further_clusters(known, np.asarray(activations, dtype=np.float32), method_named(method), np.random.default_rng(seed)).ratio
+    known = _kept(reference, reference.sample.compressed.astype(np.float32))
+    return further_clusters(known, np.asarray(points, dtype=np.float32), method_named(method), np.random.default_rng(seed)).ratio
 
 
 def _kept(reference: Reference, latent: Array) -> View:
