@@ -15,7 +15,7 @@ class Pictures(Sequence[bytes]):
 
     def __init__(self, order: Sequence[int] | None = None, of: Pictures | None = None) -> None:
         """of, order: some of those of another one, by place."""
-        self._spool = Spool("pictures", PICTURES) if of is None else of._spool
+        self._spool: Spool = Spool("pictures", PICTURES) if of is None else of._spool
         self._ends: list[tuple[int, int]] = [] if of is None else [of._ends[place] for place in order or ()]
 
     def put(self, place: int, picture: bytes) -> None:
