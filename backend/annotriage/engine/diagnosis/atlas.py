@@ -18,15 +18,15 @@ from annotriage.diagnosis.atlas.head import fit_head
 from annotriage.diagnosis.view import UNLABELLED, View
 from annotriage.engine.diagnosis.attribution import AttributionGraph
 from annotriage.engine.diagnosis.banks import bank_or_note
-from annotriage.engine.diagnosis.held import rows_of
 from annotriage.engine.diagnosis.inside import LOGITS, NO_CLASS, Cut, Inside, look_through
 from annotriage.engine.diagnosis.sample import method_named
 from annotriage.engine.diagnosis.widened import AT_PLACE, EVIDENCE, Widened, gives_gradients, map_shapes
+from annotriage.engine.kept_rows import blocks, taken
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.reference import Reference, confidence_logits
 from annotriage.errors import DataError, SettingError
 from annotriage.guarantee.gate import miss_probability
-from annotriage.latent.compression import fit_compression
+from annotriage.latent.compression import Compression, fit_compression
 from annotriage.latent.maps import fit_map, place
 from annotriage.model import Model, Outputs, candidate_layers, load_model
 from annotriage.model.inputs import Loaded, thumbnail
@@ -60,7 +60,7 @@ class LayerAtlas:
     class_places: Array
     explained: float
     middle: Array
-    patches: tuple[bytes, ...] = ()
+    patches: Sequence[bytes] = ()
     gradients: bool = False
 
 
@@ -168,7 +168,7 @@ def atlas(
         few = f"{len(usual)} of its {len(inside.ids):,} items are usual"
         raise DataError(f"{inside.dataset}: {few}, too few to draw an atlas from; give at least {FEWEST}")
     seconds = {"reading and running": time.perf_counter() - started, "laying out": 0.0, "the rest": 0.0}
-    banked, note = bank_or_note(inside.view.rows(usual), bank, settings.seed)
+    banked, note = (None, "") if bank is None else bank_or_note(_for_bank(inside.view, usual, settings.seed), bank, settings.seed)
     inside = inside.noted(note) if note else inside
     found = []
     with progress("drawing the atlas", len(wanted)) as advance:
@@ -252,7 +252,7 @@ def training_atlas(
         laid = _laid(points, settings)
         places = np.empty((0, 2)) if not fallen else place(np.stack([item.point for item in fallen]), points, laid)
         seconds["laying out"] += time.perf_counter() - started
-        layers.append(_drawn(inside, reference.model.layers[0], usual, laid, places, banked=banked))
+        layers.append(_drawn(inside, reference.model.layers[0], usual, view.latent[:count], laid, places, banked=banked))
     sure = np.append(1 - miss_probability(confidence_logits(sample.logits, space)), [np.nan for _ in fallen])
     drawn_by = None if banked is None else bank
     return Atlas(inside, sure, reference.name, reference.model.name, space, tuple(layers), seconds, bank=drawn_by)
@@ -289,9 +289,8 @@ def _layer(
     banked: the places of the usual items in a bank."""
     started = time.perf_counter()
     activations = _activations(inside, name, placed)
-    compression, points = fit_compression(rows_of(activations, usual[_some(len(usual), settings.seed)]), "pca", COMPRESSED, settings.seed)
-    if len(points) < len(usual):
-        points = compression.transform(rows_of(activations, usual))
+    of_usual = taken(activations, usual)
+    compression, points = _compressed(of_usual, settings.seed)
     seconds["the rest"] += time.perf_counter() - started
     started = time.perf_counter()
     laid = _laid(points, settings)
@@ -300,12 +299,32 @@ def _layer(
     unknown = np.full((int(inside.strange.sum()), 2), np.nan)
     if drawn_in:
         some = _some(len(points), settings.seed)
-        fallen = place(compression.transform(activations[inside.strange]), points[some], laid[some])
+        fallen = place(_through(compression, activations, np.flatnonzero(inside.strange)), points[some], laid[some])
     else:
         fallen = unknown
-    drawn = _drawn(inside, name, usual, laid, fallen, placed, banked)
+    drawn = _drawn(inside, name, usual, of_usual, laid, fallen, placed, banked)
     seconds["the rest"] += time.perf_counter() - started
     return drawn
+
+
+def _compressed(activations: Array, seed: int) -> tuple[Compression, Array]:
+    """Principal components, of a random part where there are many, and in them all, (N, 50)."""
+    count = len(activations)
+    compression, points = fit_compression(taken(activations, _some(count, seed)), "pca", COMPRESSED, seed)
+    return compression, points if len(points) == count else _through(compression, activations, np.arange(count))
+
+
+def _through(compression: Compression, activations: Array, rows: Array) -> Array:
+    """Some rows compressed, by number, without all of them in memory."""
+    parts = (compression.transform(activations[rows[some]]) for some in blocks(len(rows)))
+    return np.concatenate([compression.transform(activations[:0]), *parts])
+
+
+def _for_bank(view: View, usual: Array, seed: int) -> View:
+    """The usual items as a sampler sees them; of more than `LAID` the principal components alone, which memory holds."""
+    if len(usual) <= LAID:
+        return view.rows(usual)
+    return View(_compressed(taken(view.latent, usual), seed)[1], view.predicted[usual], view.truth[usual], view.classes)
 
 
 def _laid(points: Array, settings: Settings) -> Array:
@@ -342,18 +361,18 @@ def _drawn(
     inside: Inside,
     name: str,
     usual: Array,
+    activations: Array,
     laid: Array,
     fallen: Array,
     placed: Sequence[str] = (),
     banked: Array | None = None,
 ) -> LayerAtlas:
-    """usual: rows. laid: their places. fallen: the places of the strange ones. banked: as of `_layer`."""
+    """usual: rows. activations, laid: theirs, and their places. fallen: the places of the strange ones. banked: as of `_layer`."""
     at = np.empty((len(inside.ids), 2))
     at[usual], at[inside.strange] = laid, fallen
-    activations, logits = rows_of(_activations(inside, name, placed), usual), inside.layers[-1][usual]
-    head = fit_head(
-        rows_of(inside.layers[inside.layer_names.index(name)], usual) if name in placed else activations, logits
-    )  # of a map's means: one place alone says little
+    means = taken(inside.layers[inside.layer_names.index(name)], usual) if name in placed else activations
+    head = fit_head(means, taken(inside.layers[-1], usual))  # of a map's means: one place alone says little
+    del means
     said = inside.layers[inside.layer_names.index(name + EVIDENCE)][usual] if name + EVIDENCE in inside.layer_names else None
     if said is not None and said.shape[1] == 1:  # one output for two classes
         said = np.concatenate([-said, said], axis=1)
@@ -368,7 +387,7 @@ def _drawn(
         class_places(laid, predicted, classes),
         head.explained,
         activations.mean(axis=0),
-        tuple(cuts[placed.index(name)] for cuts in inside.cuts) if name in placed and inside.cuts else (),
+        inside.cuts[placed.index(name)] if name in placed and inside.cuts else (),
         said is not None,
     )
 

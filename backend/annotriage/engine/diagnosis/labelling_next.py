@@ -48,13 +48,13 @@ def choose_to_label(reference: Reference, ids: Sequence[int], points: Array, met
     ]
 
 
-def odds_of_further(reference: Reference, activations: Array, method: str, seed: int) -> Array:
+def odds_of_further(reference: Reference, points: Array, method: str, seed: int) -> Array:
     """How surely each of N further items belongs where it lies, (N,): odds, at most 1,000, small near a boundary between classes.
 
-    activations: (N, d) of the deciding layer. method: one of `BY_ODDS`. Raises FitError as `choose_to_label`.
+    points: (N, n) compressed, as the reference compresses. method: one of `BY_ODDS`. Raises FitError as `choose_to_label`.
     """
-    known = _kept(reference, reference.sample.full_activations()[0])
-    found = further_clusters(known, np.asarray(activations, dtype=np.float32), method_named(method), np.random.default_rng(seed))
+    known = _kept(reference, reference.sample.compressed.astype(np.float32))
+    found = further_clusters(known, np.asarray(points, dtype=np.float32), method_named(method), np.random.default_rng(seed))
     return np.asarray(np.minimum(found.ratio, LARGEST_RATIO))
 
 
