@@ -23,13 +23,14 @@ from annotriage.service.quality.gold import set_aside, tend_gold
 from annotriage.service.readings.dataset import snapshot_of
 from annotriage.service.readings.people import people
 from annotriage.service.readings.snapshots import snapshot
-from annotriage.states import GoldState, Role, Standing
-from annotriage.store import gold, jobs, maps
+from annotriage.states import GoldState, InsightKind, Role, Route, Standing
+from annotriage.store import gold, insights, jobs, maps
 from annotriage.store.datasets import dataset_of_all
 from annotriage.store.filters import Filters
 from annotriage.store.map_points import Piece, unpack
 from annotriage.store.people import set_person
 from annotriage.store.projects import change_project, project_of
+from annotriage.store.proposals import free_items
 from annotriage.store.queue import ids_of
 from annotriage.store.reviews import keep_reviews
 from annotriage.store.schema import item, spot_check, verdict
@@ -245,6 +246,27 @@ def test_who_may_only_look_finds_open_spot_checks_as_little_as_gold_tasks(watche
     assert numbers(deciding) == {"points": {"check"}, "groups": {"check"}, "chosen": checks, "waiting": {"gold", *checks}}
 
 
+def test_what_a_sampler_chose_names_no_spot_check_that_was_drawn_since_nor_how_sure_the_model_is_of_the_strange(watched):
+    with watched.process.store.writing() as connection:
+        free = {route: free_items(connection, watched.project, None, (route,))[:2] for route in (Route.UNCERTAIN, Route.OUTLIER)}
+        unsure, strange = free[Route.UNCERTAIN], free[Route.OUTLIER]
+        chosen = [{"item_id": id, "ratio": 1.5, "why": "doubtful"} for id in (*unsure, *strange)]
+        facts = {"of": "waiting", "method": "max-margin", "among": 40, "latest": False}
+        insights.keep_insight(connection, 1, InsightKind.SAMPLE, "v1", {**facts, "chosen": chosen})
+        drawn = {"item_id": unsure[0], "project_id": 1, "reference_id": 1, "route": "uncertain", "kind": "sample", "state": "open"}
+        connection.execute(spot_check.insert().values(**drawn, drawn_at=time.time()))
+    for role in (Role.LOOK, Role.DECIDE):
+        page = watched.get("/projects/1/model/items.json", (f"may {role}", PASSWORD)).json
+        told = {one["item_id"]: (one["why"], one["odds"]) for one in page["chosen"]}
+        assert told == {unsure[1]: ("between two classes", 1.5), **dict.fromkeys(strange, ("chosen", None))}
+        assert page["sample"]["insight"]["facts"] == {**facts, "size": 4}
+    assert "3 of which can still be labelled this way" in watched.client.get("/projects/1/model/items", auth=AUTH, headers=PAGE).text
+    for id in strange:
+        with watched.process.store.reading() as connection:
+            name = connection.execute(select(item.c.external_id).where(item.c.id == id)).scalar_one()
+        assert watched.get(f"/projects/1/items/{name}.json").json["detail"]["item"]["verdict"]["sureness"] is None
+
+
 def test_what_is_counted_for_who_may_only_look_is_what_is_listed(watched):
     def listed(role, address):
         page = watched.get(f"/projects/1/items.json{address}", (f"may {role}", PASSWORD)).json
@@ -297,9 +319,9 @@ def test_the_error_of_people_stands_beside_the_guarantee_and_what_is_missing_is_
         page = watched.client.get("/projects/1/guarantee", auth=AUTH, headers=PAGE).text
         return re.search(r'id="people-error">(.*?)<a', page, re.DOTALL).group(1)
 
-    assert "no task with a known answer was asked yet" in beside()
+    assert "How often people are wrong is not measured. To know" in beside()
     watched.set_aside()
-    assert "is not known yet. 20 known answers wait to be mixed in" in beside()
+    assert "is not measured yet. 20 known answers wait to be mixed in" in beside()
     for right in (False, True):
         copy, _, known = watched.bring()
         watched.tool.annotate(copy, known[0] if right else ("1" if known != ("1",) else "2"), by="7")
@@ -356,7 +378,7 @@ def test_without_answers_the_page_says_what_to_do(copied, serve_dashboard):
     assert found["notes"] == ["People have answered nothing here yet. What they answer is compared as it comes in."]
     assert (found["gold"]["error"], found["agreement"]["raw"], found["blind"]["n"]) == (None, None, 0)
     page = client.get("/projects/2/people", auth=AUTH, headers=PAGE).text
-    assert "Set known answers aside" in page
+    assert "Keep known answers" in page
     assert "Nobody has answered blind yet." in page
 
 
@@ -411,8 +433,8 @@ def test_a_manager_sets_an_answer_aside_and_looks_behind_a_cell(signed_in, dashb
         task, labels = connection.execute(rows.order_by(item.c.id).limit(1)).one()
     page = signed_in("/projects/1/people")
     page.get_by_label("Tasks and their labels").fill(f"{task},{labels[0]}")
-    follow(page, page.get_by_role("button", name="Set aside", exact=True))
-    assert "1 known answer set aside." in text(page)
+    follow(page, page.get_by_role("button", name="Keep as known answers", exact=True))
+    assert "1 known answer kept." in text(page)
     page.get_by_text("1 known answer not asked yet").click()
     follow(page, page.get_by_role("button", name="Do not ask"))
     assert "This answer is not asked." in text(page)

@@ -47,6 +47,20 @@ def look_alikes(alike: int, strange: int) -> Words:
     return f"{alike:,} of the {strange:,} strange items that wait look alike: a new class, or a broken source?", f"See the {alike:,}"
 
 
+def listed(waiting: int, strange: int, unreadable: int) -> Words:
+    """The list of a report: unreadable items are at its top, and strange ones next."""
+    see = "See it" if waiting == 1 else "See them"
+    waits = f"{count(waiting, 'item waits', 'items wait')} for people"
+    if unreadable == waiting:
+        return f"{waits}: {'it is' if waiting == 1 else 'all are'} unreadable.", see
+    if unreadable:
+        then = f", then {'1 strange one' if strange == 1 else f'{strange:,} strange ones'}" if strange else ""
+        return f"{waits}: {unreadable:,} unreadable first{then}.", see
+    if strange > 1:
+        return f"{waits}. Begin with the strangest.", see
+    return f"{waits}{'. Begin with the strange one' if strange and waiting > 1 else ''}.", see
+
+
 def differing(stranger: str, share: float, other: str, other_share: float) -> Words:
     """Two values of one data field bring very different shares of outliers."""
     return (

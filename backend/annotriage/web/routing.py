@@ -14,7 +14,7 @@ from typing import Any
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
-from werkzeug.routing import UnicodeConverter, ValidationError
+from werkzeug.routing import IntegerConverter, UnicodeConverter, ValidationError
 
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.page_step import PageSteps, page_steps
@@ -38,6 +38,16 @@ class Plain(UnicodeConverter):
         if str(value).endswith(".json"):
             raise ValidationError
         return super().to_url(str(value))
+
+
+class Whole(IntegerConverter):
+    """A number in an address: one that the store cannot hold is the number of nothing. Without `max` it is the id of a row."""
+
+    def to_python(self, value: str) -> int:
+        """Raises ValidationError for what is too long."""
+        if len(value) > 18:
+            raise ValidationError
+        return int(super().to_python(value))
 
 
 class Routes:

@@ -28,7 +28,7 @@ from annotriage.store.projects import Project
 from annotriage.store.queue import checks_by_route, ids_of
 from annotriage.store.saved_views import SavedView, saved_views
 from annotriage.store.snapshots import groups_of
-from annotriage.web.query_args import Walk, dataset_asked, item_asked, selected_ids, walk_asked
+from annotriage.web.query_args import LARGEST, Walk, dataset_asked, item_asked, selected_ids, walk_asked, whole
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
 
@@ -76,7 +76,7 @@ def add_views(routes: Routes) -> None:
 
     @routes.reading("/map/state")
     def map_state(connection: Connection, project: Project) -> ResponseReturnValue:
-        return _state(connection, project, _kind(), request.args.get("map", type=int))
+        return _state(connection, project, _kind(), whole("map"))
 
     @routes.writing("/map/ask")
     def map_ask(connection: Connection, project: Project) -> ResponseReturnValue:
@@ -88,7 +88,7 @@ def add_views(routes: Routes) -> None:
     def map_legend(connection: Connection, project: Project, map_id: int) -> ResponseReturnValue:
         return _legend(connection, project, maps.map_of(connection, project, map_id))
 
-    @routes.reading("/map/<int:map_id>/points/<int:number>")
+    @routes.reading(f"/map/<int:map_id>/points/<int(max={LARGEST}):number>")
     def map_points(connection: Connection, project: Project, map_id: int, number: int) -> ResponseReturnValue:
         content = maps.piece_in_sight(connection, project, maps.map_of(connection, project, map_id).id, number)
         if content is None:
@@ -118,14 +118,14 @@ def add_views(routes: Routes) -> None:
         nearest = nearest_shown(connection, project, line.item)
         return render_template("_map_item.html", line=line, nearest=nearest, project=project)
 
-    @routes.reading("/map/training/<int:reference_id>/<int:place>")
+    @routes.reading(f"/map/training/<int:reference_id>/<int(max={LARGEST}):place>")
     def map_training(connection: Connection, project: Project, reference_id: int, place: int) -> ResponseReturnValue:
         rows = maps.training_items(connection, reference_id, [place])
         if not rows:
             abort(404)
         return render_template("_map_training.html", row=rows[0], reference_id=reference_id, project=project)
 
-    @routes.reading("/training/<int:reference_id>/<int:place>/thumbnail")
+    @routes.reading(f"/training/<int:reference_id>/<int(max={LARGEST}):place>/thumbnail")
     def training_thumbnail(connection: Connection, project: Project, reference_id: int, place: int) -> ResponseReturnValue:
         content = maps.training_thumbnail(connection, reference_id, place)
         if content is None:
@@ -152,7 +152,7 @@ def add_views(routes: Routes) -> None:
 
 
 def _page(connection: Connection, project: Project, walk: Walk, missing: str | None) -> MapPage:
-    method, map_id = _kind(), request.args.get("map", type=int)
+    method, map_id = _kind(), whole("map")
     older = maps.ready_maps(connection, project.id, method)
     chosen = next((row for row in older if row.id == map_id), older[0] if older else None)
     blind = checks_by_route(connection, project, answered=True)

@@ -9,12 +9,14 @@ from flask import Response, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
+from annotriage.advice import training_words as words
 from annotriage.errors import SettingError, UnknownError
 from annotriage.service.guarantee import model_choice
 from annotriage.service.readings.training import MOST_COUNTED, TrainingState, training_state
 from annotriage.store import trainings
 from annotriage.store.files import pieces_of
 from annotriage.store.projects import Project
+from annotriage.web.query_args import number_in
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
 
@@ -33,7 +35,15 @@ def add_views(routes: Routes) -> None:
     """Add the page, and what it asks for."""
     process = routes.process
     routes.project_page(
-        "/training", "training", _page, MEASURES=model_choice.MEASURES, EPOCHS=model_choice.EPOCHS, MOST_COUNTED=MOST_COUNTED
+        "/training",
+        "training",
+        _page,
+        MEASURES=model_choice.MEASURES,
+        EPOCHS=model_choice.EPOCHS,
+        MOST_COUNTED=MOST_COUNTED,
+        model_headline=words.model_headline,
+        what_decides=words.what_decides,
+        at_first=words.at_first,
     )
 
     def back_to_page(project: Project) -> ResponseReturnValue:
@@ -83,9 +93,10 @@ def add_views(routes: Routes) -> None:
 def _epochs() -> int:
     """The passes over the items that the form asks for. Raises SettingError."""
     text = request.form.get("epochs", "").strip() or str(model_choice.EPOCHS)
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= LONGEST):
+    epochs = number_in(text, 1, LONGEST)
+    if epochs is None:
         raise SettingError(f"passes over the items: {text[:20]!r} is no whole number from 1 to {LONGEST:,}")
-    return int(text)
+    return epochs
 
 
 def _page(connection: Connection, project: Project) -> TrainingPage:
