@@ -6,7 +6,7 @@ import time
 
 import pytest
 from delivery_states import states
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from stores import FACTS
 
@@ -14,7 +14,8 @@ from annotriage.errors import StateError
 from annotriage.store import deliveries
 from annotriage.store.pushing import PushedItem, add_pushed
 from annotriage.store.references import save_reference
-from annotriage.store.schema import delivery, item
+from annotriage.store.schema import delivery, item, reference, spot_check, verdict
+from annotriage.store.schema import project as project_table
 
 
 def shown(project, ids, trust=0.5):
@@ -59,6 +60,23 @@ class TestDeliveries:
             assert deliveries.take(connection, project.id, "stale", "you", 1) == []
             (due,) = deliveries.take(connection, project.id, "stale", "me", 1)
             assert (due.labels, due.trust) == (None, 0.5)
+
+    def test_what_may_have_been_sent_again_does_not_tell_how_long_the_first_time_took(self, store, project, filled):
+        (plain, sent, audited, again, early), (drawn,) = filled.judged(5), filled.judged(1, spot_check="sample")
+        with store.writing() as connection:
+            change = {sent: {"sent_by": "ann"}, early: {"at": connection.execute(select(reference.c.at)).scalars().first()}}
+            for id, values in change.items():
+                connection.execute(update(item).where(item.c.id == id).values(**values))
+            check = {"item_id": audited, "project_id": project.id, "reference_id": project.reference_id, "route": "auto"}
+            connection.execute(insert(spot_check).values(**check, kind="audit", state="open", drawn_at=time.time() + 60))
+            deliveries.take(connection, project.id, "pending", "me", 10)
+            deliveries.move(connection, project.reference_id, [plain, sent, audited, again, early, drawn], ("sending",), "confirmed")
+            connection.execute(update(verdict).where(verdict.c.item_id == again).values(at=time.time() + 60))
+            connected = connection.execute(select(project_table.c.at)).scalar_one()
+            times = deliveries.last_times(connection, project, 10)
+            own = dict(connection.execute(select(item.c.id, item.c.at)).all())
+        assert [came for came, _, _ in times] == [own[drawn], connected, own[plain]]
+        assert all(came <= judged <= seen for came, judged, seen in times)
 
     def test_the_dead_hold_nothing(self, store, project, judged):
         ids = judged(4)

@@ -231,6 +231,7 @@ class TestQueue:
             connection.execute(insert(group_member), rows)
         assert walk("groups") == [1, 5, 4, 8, 7, 3]
         assert walk(group=1) == [1, 8]
+        assert walk("groups", proposal=1) == [], "members of this group alone, and it has none"
         _answer(store, 1)
         assert walk("groups")[:2] == [8, 5]
         with store.reading() as connection:
@@ -244,8 +245,16 @@ class TestQueue:
             keep_insight(connection, project.id, InsightKind.SAMPLE, "v1", {"chosen": chosen})
         assert walk("chosen") == [7, 3, *(id for id in STRANGEST if id not in (7, 3))]
         assert walk("chosen", label="cat") == [7]
+        with store.writing() as connection:
+            every = dataset_of(connection, project.id, "all", "all", 0.0)
+            connection.execute(insert(group_member), [{"dataset_id": every, "item_id": id, "number": 1 + (id == 7)} for id in (1, 3, 7, 8)])
+        assert walk("chosen", group=1) == [3, 1, 8], "of this group alone"
+        assert walk("chosen", proposal=1) == []
         with store.reading() as connection:
             assert neighbours(connection, project, 3, order="chosen") == (7, STRANGEST[0])
+            assert neighbours(connection, project, 3, order="chosen", filters=Filters(group=1)) == (None, 1)
+            assert queue_page(connection, project, order="chosen", filters=Filters(group=1)).front == 1
+            assert queue_page(connection, project).front == 0
 
     @pytest.mark.parametrize("values", [{"answer": "resolved"}, {"gone": True}, {"labelled": True}, {"dismissed": True}])
     @pytest.mark.parametrize("order", queue.ORDERS)

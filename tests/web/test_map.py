@@ -93,7 +93,26 @@ def test_every_judged_item_is_a_point(page, dashboard):
     drawn = page.evaluate("(() => { const p = annotriagePoints(); return [...p.ids.keys()].map(i => [p.ids[i], p.route[i]]); })()")
     assert {id: KINDS[code] for id, code in drawn if code} == {row.item_id: row.route for row in judged}
     assert page.locator("[data-count=training]").text_content() == "640"
-    assert page.locator("#map-text").text_content().startswith("640 training items and ")
+    said = page.locator("#map-text").text_content()
+    assert said.startswith("640 training items and ")
+    checks = read(dashboard, select(spot_check.c.item_id).where(spot_check.c.project_id == 1, spot_check.c.state.in_(UNSETTLED)))
+    assert f"{len({row.item_id for row in checks} & {row.item_id for row in judged})} of the incoming ones are open spot checks" in said
+    assert "" not in page.locator("#point-list bdi").all_text_contents(), "each line has a name"
+
+
+def test_the_next_step_shows_the_largest_group_and_then_leads_to_its_decision(dashboard):
+    client, auth = dashboard.app.test_client(), (dashboard.user, dashboard.password)
+
+    def step(query=""):
+        shown = client.get(f"/projects/1/map{query}", auth=auth, headers={"Accept": "text/html"}).text
+        (address,) = re.findall(r'<a class="button primary" href="([^"]*)"', shown.partition('id="next-step"')[2])
+        own = client.get(f"/projects/1/map.json{query}", auth=auth).json["next_step"]["own"]
+        assert own["button"] in shown
+        return own, address
+
+    assert step()[0]["args"] == {"group": 1}
+    assert step("?group=1")[1] == "/projects/1/groups#group-1"
+    assert step("?colour=class")[0]["args"] == {"group": 1, "colour": "class"}, "what else the address says is kept"
 
 
 def test_a_click_on_a_point_shows_that_very_item(page, dashboard):
@@ -230,9 +249,9 @@ def test_colours_tell_routes_classes_datasets_scores_and_groups_apart(page):
     assert legends["route"] == ["training", "automatic", "unsure", "strange"]
     assert set(legends["class"]) == {"(no label)", *map(str, range(8))}, "open spot checks have none that may be seen"
     assert {"scanner=A", "scanner=B"} <= set(legends["dataset"])
-    assert "0.99 and above" in legends["score"]
+    assert "99% and above" in legends["score"]
     assert legends["axis_class"][0] == "not measured (training)"
-    assert "0.99 and above" in legends["axis_class"]
+    assert "99% and above" in legends["axis_class"]
     assert any(label.startswith("group 1") for label in legends["group"])
 
 
@@ -389,36 +408,145 @@ def test_many_points_in_one_place_look_like_many(page):
     wait_until(lambda: 0 < page.evaluate(wide, place) < 15, what="for a single point")
 
 
-def test_a_map_of_too_many_points_is_thinned_until_one_looks_closer(mapped, tmp_path, monkeypatch, serve_dashboard, open_page):
+NEIGHBOURS = 10  # side by side in one cell, of 64 units, in the middle of the map
+
+
+@pytest.fixture
+def crowded(mapped, tmp_path, monkeypatch, serve_dashboard):
+    """The dashboard of a map of more points than a browser shall hold; the map, its piece, and ten rows of it: nine lie in one cell."""
     monkeypatch.setattr(map_view, "WHOLE", 100)
     dashboard = serve_dashboard(*dashboards.copied(mapped, tmp_path))
     with dashboard.process.store.writing() as connection:
         newest = maps.newest(connection, 1, "umap")
-        numbers = [facts.number for facts in maps.pieces(connection, newest.id)]
-        piece = maps.read_piece(connection, newest.id, numbers[1])
-        strange = [row for row in range(len(piece)) if KINDS[piece.route[row]] == "auto"][:9]
-        for place, row in enumerate(strange):  # side by side in one cell, of 64 units
+        piece = maps.read_piece(connection, newest.id, 1)
+        checks = set(connection.execute(select(spot_check.c.item_id)).scalars())
+        rows = [row for row, id in enumerate(piece.ids) if KINDS[piece.route[row]] == "auto" and id not in checks][:NEIGHBOURS]
+        for row in range(len(piece)):
+            if (piece.x[row] // 64, piece.y[row] // 64) == (512, 512):
+                piece.x[row] += 64
+        for place, row in enumerate(rows[:-1]):
             piece.x[row], piece.y[row] = 32_768 + 7 * place, 32_768
-        maps.write_piece(connection, newest.id, numbers[1], piece)
+        maps.write_piece(connection, newest.id, 1, piece)
+    return dashboard, newest, piece, rows
+
+
+def standing(page, in_the_cell=False):
+    """The row id and the weight of each point that is drawn, or of the items in the cell of the neighbours."""
+    columns = "p => [...p.ids.keys()].map(i => [p.ids[i], p.weight[i], p.route[i], p.xy[2 * i] >> 6, p.xy[2 * i + 1] >> 6])"
+    drawn = page.evaluate(f"({columns})(annotriagePoints())")
+    return [(id, weight) for id, weight, route, x, y in drawn if not in_the_cell or (route and (x, y) == (512, 512))]
+
+
+def are_single(page, n):
+    return sum(weight == 1 for _, weight in standing(page, in_the_cell=True)) == n
+
+
+def test_a_map_of_too_many_points_is_thinned_until_one_looks_closer(crowded, open_page):
+    dashboard, newest, _, _ = crowded
+    with dashboard.process.store.reading() as connection:
         total = sum(facts.n for facts in maps.pieces(connection, newest.id))
     page = open_page(f"{dashboard.url}/projects/1/map", storage_state=dashboard.session())
     page.wait_for_selector(READY)
-    place = "[p.ids[i], p.weight[i], p.xy[2 * i], p.xy[2 * i + 1]]"
-    standing = f"(() => {{ const p = annotriagePoints(); return [...p.ids.keys()].map(i => {place}); }})()"
-    drawn = page.evaluate(standing)
-    assert sum(weight for _, weight, *_ in drawn) == total > len(drawn)
-    assert [weight for _, weight, x, y in drawn if (x // 64, y // 64) == (512, 512) and weight > 1] == [9]
+    assert sum(weight for _, weight in standing(page)) == total > len(standing(page))
+    assert [weight for _, weight in standing(page, in_the_cell=True) if weight > 1] == [9]
     assert page.get_by_text("There are too many points to hold each of them").is_visible()
-    shown = [
-        page.locator(f"[data-count={route}]").text_content().replace(",", "") for route in ("training", "auto", "uncertain", "outlier")
-    ]
-    assert sum(map(int, shown)) == total
+    told = page.locator("[data-count], #legend .muted").all_text_contents()
+    assert sum(int(text.replace(",", "")) for text in told) == 2 * total, "by route beside the boxes, and again in the legend"
     page.evaluate("() => { const p = annotriagePoints(); annotriageMap.on.lasso([...p.ids.keys()].filter(i => p.weight[i] > 1)); }")
     page.get_by_text("Zoom in until each is drawn by itself").wait_for()
     assert not page.get_by_role("button", name="to review").is_visible()
     page.evaluate("annotriageMap.zoom(60)")
-    in_place = f"{standing}.filter(([, weight, x, y]) => Math.floor(x / 64) == 512 && Math.floor(y / 64) == 512 && weight == 1).length"
-    wait_until(lambda: page.evaluate(in_place) == 9, what="for each to be drawn by itself")
+    wait_until(lambda: are_single(page, 9), what="for each to be drawn by itself")
+    assert page.locator("[data-count], #legend .muted").all_text_contents() == told, "of the whole map still"
+    assert sum(weight for _, weight in standing(page)) == total
+
+
+def test_a_thinned_map_is_read_once_for_all_that_came_in_and_keeps_what_is_chosen_meanwhile(crowded, open_page):
+    dashboard, newest, piece, rows = crowded
+    page, held = open_page(f"{dashboard.url}/projects/1/map", storage_state=dashboard.session()), []
+
+    def let_go():
+        while held:
+            held.pop().continue_()
+
+    def choose(id):
+        page.evaluate("id => annotriageMap.select(annotriagePoints().find(id))", id)
+
+    def both_are_asked_for():
+        return page.evaluate("true") and len(held) == 2  # the training items and the incoming ones
+
+    page.wait_for_selector(READY)
+    page.route(re.compile(r"/points/\d"), lambda request: held.append(request))
+    page.evaluate(  # a minute goes by, and from now on the page asks more often
+        """() => {
+            const now = Date.now, wait = setTimeout;
+            Date.now = () => now() + 61_000;
+            globalThis.setTimeout = (act, after) => wait(act, after > 1000 ? 100 : after);
+        }"""
+    )
+    for _ in range(3):
+        with page.expect_response(re.compile("/map/state")):
+            pass
+    assert held == [], "nothing came in"
+
+    piece.x[rows[-1]], piece.y[rows[-1]] = 32_768 + 7 * 9, 32_768
+    with dashboard.process.store.writing() as connection:
+        maps.write_piece(connection, newest.id, 1, piece)
+    wait_until(both_are_asked_for, what="for the page to read the map again")
+    in_view = page.locator("#list-title").text_content()
+    page.evaluate("annotriageMap.zoom(60)")
+    wait_until(lambda: page.locator("#list-title").text_content() != in_view, what="for the page to see that one looks closer")
+    let_go()
+    page.get_by_text("Looking closer…").wait_for()
+    wait_until(both_are_asked_for, what="for the closer look")
+    ((strangest, weight),) = standing(page, in_the_cell=True)
+    assert weight == NEIGHBOURS, "what came in is there before the closer look begins"
+    choose(strangest)
+    page.locator("#panel-near .face").first.wait_for()
+    let_go()
+    wait_until(lambda: are_single(page, NEIGHBOURS), what="for each to be drawn by itself, the new one too")
+    assert page.evaluate("annotriagePoints().ids[annotriageMap.selected]") == strangest
+    shown = page.evaluate(
+        """() => [...document.querySelectorAll("#panel-near .face")].filter((face) => face.dataset.point >= 0)
+            .map((face) => [annotriagePoints().ids[face.dataset.point], face.querySelector("img").src])"""
+    )
+    assert shown
+    assert all(source.endswith(f"/items/{id}/thumbnail") for id, source in shown), "each face is still that of its point"
+
+    page.evaluate("annotriageMap.zoom(1 / 60)")
+    wait_until(both_are_asked_for, what="for the look at the whole")
+    incoming = next(request for request in held if "/points/1" in request.request.url)
+    held.remove(incoming)
+    with page.expect_response(lambda answer: answer.url == incoming.request.url):
+        incoming.continue_()
+    other = next(id for id in (piece.ids[row] for row in rows) if id != strangest)
+    choose(other)  # which the strangest of its cell may stand for already
+    wait_until(
+        lambda: let_go() or sorted(weight for _, weight in standing(page, in_the_cell=True)) == [1, 1, NEIGHBOURS - 2],
+        what="for the whole, with both that were chosen by themselves",
+    )
+    assert page.evaluate("annotriagePoints().ids[annotriageMap.selected]") == other
+
+
+def test_a_lasso_sends_the_items_that_it_held_whatever_comes_in_meanwhile(page, dashboard):
+    lasso(page)
+    marked = "p => [...p.ids.keys()].filter(i => annotriageMap.marked[i] && p.route[i]).map(i => p.ids[i])"
+    inside = f"({marked})(annotriagePoints())"
+    lassoed, count = page.evaluate(inside), page.evaluate("annotriagePoints().count")
+    with dashboard.process.store.writing() as connection:
+        newest = maps.newest(connection, 1, "umap")
+        piece = maps.read_piece(connection, newest.id, 1)
+        gone = piece.ids[0]
+        for column in (piece.ids, *piece.columns):
+            del column[0]  # so that all others move up by one
+        maps.write_piece(connection, newest.id, 1, piece)
+    wait_until(lambda: page.evaluate("annotriagePoints().count") == count - 1, what="for the other points")
+    assert page.evaluate(inside) == [id for id in lassoed if id != gone], "they stand out still"
+    with page.expect_request(re.compile("/map/reroute")) as sent:
+        page.get_by_role("button", name="to review").click()
+    body = sent.value.post_data_buffer
+    assert sorted(struct.unpack(f"<{len(body) // 4}I", body)) == sorted(lassoed)
+    page.locator("#undo").wait_for()
 
 
 def test_faces_show_what_lies_in_each_cell(page):

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from web import sign_in, submit
 
 from annotriage.engine.diagnosis import faces
-from annotriage.service.inside import inverting
+from annotriage.service.inside import choosing, inverting
 from annotriage.service.operations import queued_jobs
 from annotriage.service.operations.jobs import INSIGHT_KINDS
 from annotriage.service.operations.references import keep_reference
@@ -321,19 +321,24 @@ def test_people_paste_a_piece_and_see_the_scores_move(torch_model, signed_in, ba
     assert barriers(page) == []
 
 
-def test_items_to_label_are_chosen_without_a_word_on_their_classes_and_come_first_in_the_queue(model):
+def test_items_to_label_are_chosen_without_a_word_on_their_classes_and_come_first_in_the_queue(model, monkeypatch):
     client, dashboard = model
+    monkeypatch.setattr(choosing, "AMONG", 60)
     page = "/projects/1/model/items"
     assert "Nothing is chosen yet" in client.get(page).text
-    assert submit(client, "/projects/1/model/sample/start", page, size="0").status_code == 422
+    assert "chose waits here" in client.get("/projects/1/queue?order=chosen").text
+    for size in ("0", "201", "00000000150000", "9" * 5_000, "²"):
+        assert submit(client, "/projects/1/model/sample/start", page, size=size).status_code == 422, size[:20]
     assert submit(client, "/projects/1/model/sample/start", page, method="errors-first").status_code == 422
     ask(client, dashboard, "sample", page, of="all", size="30")
+    assert "Chosen from the latest 60 of everything that nobody has answered" in client.get(page).text
     twin = client.get(f"{page}.json").json
     chosen = [one["item_id"] for one in twin["chosen"]]
     assert len(chosen) == len(set(chosen)) == 30
     assert {tuple(sorted(one)) for one in twin["chosen"]} == {("automatic", "item_id", "name", "odds", "why")}
     odds = [one["odds"] for one in twin["chosen"] if one["odds"] is not None]
     assert odds == sorted(odds)
+    assert odds
     with dashboard.process.store.reading() as connection:
         drawn = set(connection.execute(text("SELECT item_id FROM spot_check")).scalars())
         waits = set(connection.execute(text("SELECT id FROM item WHERE project_id = 1 AND route != 'auto'")).scalars())
@@ -341,6 +346,7 @@ def test_items_to_label_are_chosen_without_a_word_on_their_classes_and_come_firs
     first = [line["item"]["id"] for line in client.get("/projects/1/queue.json?order=chosen").json["lines"]]
     expected = [id for id in chosen if id in waits]
     assert first[: len(expected)] == expected
+    assert "The first rows are those that" in client.get("/projects/1/queue?order=chosen").text
     automatic = [one["item_id"] for one in twin["chosen"] if one["automatic"]]
     assert submit(client, "/projects/1/queue/reroute", page, item=[str(id) for id in automatic], to="review").status_code == 200
     assert [one["automatic"] for one in client.get(f"{page}.json").json["chosen"]].count(True) == 0

@@ -23,13 +23,14 @@ from annotriage.service.quality.gold import set_aside, tend_gold
 from annotriage.service.readings.dataset import snapshot_of
 from annotriage.service.readings.people import people
 from annotriage.service.readings.snapshots import snapshot
-from annotriage.states import GoldState, Role, Standing
-from annotriage.store import gold, jobs, maps
+from annotriage.states import GoldState, InsightKind, Role, Route, Standing
+from annotriage.store import gold, insights, jobs, maps
 from annotriage.store.datasets import dataset_of_all
 from annotriage.store.filters import Filters
 from annotriage.store.map_points import Piece, unpack
 from annotriage.store.people import set_person
 from annotriage.store.projects import change_project, project_of
+from annotriage.store.proposals import free_items
 from annotriage.store.queue import ids_of
 from annotriage.store.reviews import keep_reviews
 from annotriage.store.schema import item, spot_check, verdict
@@ -243,6 +244,27 @@ def test_who_may_only_look_finds_open_spot_checks_as_little_as_gold_tasks(watche
     assert not any("report" in rule for rules in told.values() for rule in rules), "which is passed on"
     checks = {"check", "failed"}
     assert numbers(deciding) == {"points": {"check"}, "groups": {"check"}, "chosen": checks, "waiting": {"gold", *checks}}
+
+
+def test_what_a_sampler_chose_names_no_spot_check_that_was_drawn_since_nor_how_sure_the_model_is_of_the_strange(watched):
+    with watched.process.store.writing() as connection:
+        free = {route: free_items(connection, watched.project, None, (route,))[:2] for route in (Route.UNCERTAIN, Route.OUTLIER)}
+        unsure, strange = free[Route.UNCERTAIN], free[Route.OUTLIER]
+        chosen = [{"item_id": id, "ratio": 1.5, "why": "doubtful"} for id in (*unsure, *strange)]
+        facts = {"of": "waiting", "method": "max-margin", "among": 40, "latest": False}
+        insights.keep_insight(connection, 1, InsightKind.SAMPLE, "v1", {**facts, "chosen": chosen})
+        drawn = {"item_id": unsure[0], "project_id": 1, "reference_id": 1, "route": "uncertain", "kind": "sample", "state": "open"}
+        connection.execute(spot_check.insert().values(**drawn, drawn_at=time.time()))
+    for role in (Role.LOOK, Role.DECIDE):
+        page = watched.get("/projects/1/model/items.json", (f"may {role}", PASSWORD)).json
+        told = {one["item_id"]: (one["why"], one["odds"]) for one in page["chosen"]}
+        assert told == {unsure[1]: ("between two classes", 1.5), **dict.fromkeys(strange, ("chosen", None))}
+        assert page["sample"]["insight"]["facts"] == {**facts, "size": 4}
+    assert "3 of which can still be labelled this way" in watched.client.get("/projects/1/model/items", auth=AUTH, headers=PAGE).text
+    for id in strange:
+        with watched.process.store.reading() as connection:
+            name = connection.execute(select(item.c.external_id).where(item.c.id == id)).scalar_one()
+        assert watched.get(f"/projects/1/items/{name}.json").json["detail"]["item"]["verdict"]["sureness"] is None
 
 
 def test_what_is_counted_for_who_may_only_look_is_what_is_listed(watched):

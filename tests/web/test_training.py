@@ -71,7 +71,7 @@ def test_where_the_advice_is_to_train_a_click_leads_there(trainable):
 def test_a_training_is_cancelled_and_numbers_that_cannot_work_are_refused(trainable):
     client, _ = trainable
     first = client.get("/projects/1/training").text
-    for wrong in ("0", "-3", "many", "1001", "²"):
+    for wrong in ("0", "-3", "many", "1001", "²", "0000000005000", "9" * 5_000):
         answer = post(client, "/projects/1/training/start", first, epochs=wrong)
         assert (answer.status_code, "whole number from 1 to 1,000" in answer.text) == (422, True), wrong
     assert post(client, "/projects/1/training/start", first, perplexity="loud").status_code == 422

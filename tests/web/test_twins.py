@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from sqlalchemy import update
@@ -122,6 +123,19 @@ def test_an_item_has_a_page_and_a_twin_whatever_its_id_ends_in(copied, serve_das
         assert (page.mimetype, twin.mimetype) == ("text/html", "application/json")
         assert f"Task {name} · " in page.text
         assert twin.json["name"] == name
+
+
+def test_where_there_is_no_clear_difference_each_share_is_said_with_its_name(client):
+    path = "/projects/1/compare.json?a={}&b=w0-30"
+    datasets = [f"d{row['id']}" for row in client.get(path.format("w0-7"), auth=AUTH).json["datasets"]]
+    pages = [client.get(path.format(key), auth=AUTH).json for key in (*datasets, "w0-30")]
+    unclear = [page for page in pages if (gap := page["difference"]) is not None and gap["low"] <= 0 <= gap["high"]]
+    assert unclear
+    for page in unclear:
+        said = (
+            rf"No clear difference in strange items: [\d.]+% in {re.escape(page['a']['name'])}, [\d.]+% in the last 30 days \(B minus A: "
+        )
+        assert re.match(said, page["sentence"]), page["sentence"]
 
 
 def test_all_pages_the_api_and_the_tool_count_alike(copied, serve_dashboard):

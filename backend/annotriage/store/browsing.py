@@ -31,7 +31,7 @@ class Judged:
     """The verdict on an item under the project's reference, which nobody sees while the item is an open spot check.
 
     judged: the model's own route, whatever people said since. labels: what the model says, none for a failed item; trust: the true one.
-    labels, cluster and confidence of an outlier are hidden until it is answered: none and null.
+    labels, cluster, confidence and sureness of an outlier are hidden until it is answered: none and null.
     class_score, source_score: how rare it is on each axis, 3: stranger than 95% of the held-out items. members: score of each member.
     reason: of the route that holds, in a sentence; held_back: a states.HeldBack, where that is another one than the model's.
     failure: what kept it from being judged.
@@ -392,7 +392,7 @@ def unnamed(judged: Judged) -> Judged:
         compared = "training" if judged.p_value is None else "held-out"
         why = strangeness_sentence(judged.class_score, judged.source_score)
         reason = f"{outlier_sentence(judged.outlier_score, compared)} {why}".rstrip()
-    return replace(judged, labels=(), confidence=None, cluster=None, reason=reason)
+    return replace(judged, labels=(), confidence=None, sureness=None, cluster=None, reason=reason)
 
 
 def _unknown(project: Project, item_id: int) -> UnknownError:

@@ -14,14 +14,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, null, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, null, or_, select, tuple_, update
 
 from annotriage.states import DeliveryState, Time
 from annotriage.store.blindness import is_hidden, is_unnamed
 from annotriage.store.counters import chunks
 from annotriage.store.database import execute_columns, insert, texts
 from annotriage.store.projects import Project
-from annotriage.store.schema import delivery, item, reference, verdict
+from annotriage.store.schema import delivery, item, proposal_member, reference, spot_check, verdict
 from annotriage.store.schema import project as project_table
 
 ANSWERED_SECONDS = 10.0  # until a prediction that the tool took itself can be read back,
@@ -248,15 +248,23 @@ def any_confirmed(connection: Connection, project_id: int, reference_id: int) ->
 def last_times(connection: Connection, project: Project, count: int) -> list[tuple[float, float, float | None]]:
     """When the last tasks came, when they were judged, and when their prediction was seen in the labeling tool, None if it was not.
 
-    Of those alone that came under the project's reference: a new one judges all the others again.
+    Of those alone that came under the project's reference: a new one judges all the others again. What was there when the project was
+    connected came then. Left out is what was judged again since, and what may have been sent again: what people sent to review or took
+    out of it, what became a spot check later, and members of groups of look-alikes.
     """
+    came = case((item.c.at < project_table.c.at, project_table.c.at), else_=item.c.at)
+    drawn_later = exists().where(spot_check.c.item_id == item.c.id, spot_check.c.drawn_at > verdict.c.at)
+    alike = exists().where(proposal_member.c.item_id == item.c.id)
+    once = (item.c.rerouting_id.is_(None), item.c.sent_by.is_(None), ~item.c.dismissed, ~drawn_later, ~alike)
     of_it = delivery.c.item_id == item.c.id, delivery.c.reference_id == project.reference_id
     query = (
-        select(item.c.at, verdict.c.at, delivery.c.at)
+        select(came, verdict.c.at, delivery.c.at)
         .join(verdict, and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id))
         .join(reference, reference.c.id == project.reference_id)
+        .join(project_table, project_table.c.id == item.c.project_id)
         .outerjoin(delivery, and_(*of_it, delivery.c.state == DeliveryState.CONFIRMED))
-        .where(item.c.project_id == project.id, item.c.at >= reference.c.at)
+        .where(item.c.project_id == project.id, item.c.at >= reference.c.at, *once)
+        .where(or_(delivery.c.at.is_(None), delivery.c.at >= verdict.c.at))
         .order_by(item.c.id.desc())
         .limit(count)
     )

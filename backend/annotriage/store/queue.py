@@ -56,7 +56,8 @@ Key = tuple[float, int]  # of the last row: its trust (its id, newest first) and
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of the queue. next: the key to go on from; None at the end.
+    """A page of the queue. next: the key to go on from; None at the end. front: how many items the order puts before all others, on the
+    first page: faces of groups, or what a sampler chose.
 
     stopped: the filter has looked at as many rows as one page may, and found fewer than were asked for; there may be more from `next` on.
     """
@@ -64,6 +65,7 @@ class Page:
     rows: Sequence[Item]
     next: Key | None
     stopped: bool = False
+    front: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def queue_page(
     faces = _first(connection, project, order, filters)
     ids, next_key, stopped = _walk(connection, project, order, filters, after, limit, backwards=False, without=faces)
     shown = ids if after is not None else [*faces, *ids]
-    return Page(items_of(connection, project, shown), next_key, stopped)
+    return Page(items_of(connection, project, shown), next_key, stopped, len(faces))
 
 
 def front_of_queue(connection: Connection, project: Project) -> list[float]:
@@ -340,9 +342,8 @@ def _parts(connection: Connection, project: Project, filters: Filters, way: _Way
         asked = asked.where(proposal_member.c.proposal_id == filters.proposal, item.c.project_id == project.id, is_asked(item.c.id))
         return [(asked.where(*stands(filters)), place)], tests(project, filters, dataset=True)
     if filters.group is not None:
-        chosen = filters.dataset if filters.dataset is not None else id_of_all(project.id)
         members = select(item.c.id).join(group_member, group_member.c.item_id == item.c.id)
-        members = members.where(group_member.c.dataset_id == chosen, group_member.c.number == filters.group, *stands(filters))
+        members = members.where(*_in_group(project, filters), *stands(filters))
         return [(of_routes(members, filters), place)], tests(project, filters, dataset=False)
     if filters.dataset is not None and size_of(connection, project, filters.dataset) <= FEW:
         few = select(item.c.id).join(item_dataset, item_dataset.c.item_id == item.c.id)
@@ -430,13 +431,22 @@ def _place(project: Project, filters: Filters) -> ColumnElement[Any]:
     return func.coalesce(own.correlate(item).scalar_subquery(), item.c.trust)
 
 
+def _in_group(project: Project, filters: Filters) -> tuple[ColumnElement[bool], ...]:
+    """The conditions on a member of the group that is wanted."""
+    chosen = filters.dataset if filters.dataset is not None else id_of_all(project.id)
+    return group_member.c.dataset_id == chosen, group_member.c.number == filters.group
+
+
 def _in_dataset(dataset_id: int) -> ColumnElement[bool]:
     member = item_dataset.alias("member")
     return exists().where(member.c.dataset_id == dataset_id, member.c.item_id == item.c.id).correlate_except(member)
 
 
 def _first(connection: Connection, project: Project, order: str, filters: Filters) -> list[int]:
-    """What stands before all others in this order."""
+    """What stands before all others in this order. Members of a group of look-alikes are answered blind: nothing that the model says of
+    them brings one before another."""
+    if filters.proposal is not None:
+        return []
     if order == "groups":
         return _faces(connection, project, filters)
     return _chosen(connection, project, filters) if order == "chosen" else []
@@ -448,9 +458,11 @@ def _chosen(connection: Connection, project: Project, filters: Filters) -> list[
     ids = [] if found is None else [int(one["item_id"]) for one in found.facts["chosen"]]
     if not ids:
         return []
-    mine = select(item.c.id).where(item.c.project_id == project.id, item.c.id.in_(ids), ~is_hidden(item.c.id), *stands(filters))
+    mine = select(item.c.id).where(item.c.project_id == project.id, ~is_hidden(item.c.id), *stands(filters))
     mine = of_routes(mine, filters).where(*(test(item.c.id) for test in tests(project, filters, dataset=True)))
-    wanted = set(connection.execute(mine).scalars())
+    if filters.group is not None:
+        mine = mine.join(group_member, group_member.c.item_id == item.c.id).where(*_in_group(project, filters))
+    wanted = {id for some in chunks(ids) for id in connection.execute(mine.where(item.c.id.in_(some))).scalars()}
     return [id for id in ids if id in wanted]
 
 

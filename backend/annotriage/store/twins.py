@@ -193,11 +193,11 @@ def _near_duplicate(row: Any) -> NearDuplicate:
 
 
 @cache
-@cache
 def _told_of_some() -> Select[Any]:
     return _with_other().where(*_TOLD, twin.c.item_id.in_(among("these")))
 
 
+@cache
 def _with_other() -> Select[Any]:
     """Twins, each with the item that it repeats, which is still there."""
     columns = (twin.c.item_id, twin.c.kind, twin.c.state, twin.c.labels.label("inherited"), item.c.labels, item.c.answer, item.c.machine)

@@ -22,10 +22,11 @@ from annotriage.advice.waiting_words import work_time
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.next_step import NextStep
 from annotriage.service.readings.project import unread_seconds
+from annotriage.settings import SERVICE_SETTINGS, SETTINGS
 from annotriage.states import ROUTES
 from annotriage.store.projects import Project
 from annotriage.web.problems import MEDIA_TYPE
-from annotriage.web.routing import Plain, Routes
+from annotriage.web.routing import Plain, Routes, Whole
 from annotriage.web.sessions import Sessions, wants_page
 from annotriage.web.tabs import MODEL_PAGES, PROJECT_TABS
 from annotriage.web.views import (
@@ -64,6 +65,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:;"
     " connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
+SETTING_NAMES = frozenset(field.name for field in (*SETTINGS, *SERVICE_SETTINGS))
 SHARED = Path(__file__).parent.parent / "report" / "static"  # what report.html is made of, too
 WORDS = (
     "percent",
@@ -115,7 +117,7 @@ def add_pages(app: Flask, process: Process, sessions: Sessions) -> None:
     pages = Blueprint("web", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
     sessions.routes(pages)
     _dress(app, pages, process)
-    app.url_map.converters["plain"] = Plain
+    app.url_map.converters.update(plain=Plain, int=Whole)
     routes = Routes(pages, process)
     for view in VIEWS:
         view.add_views(routes)
@@ -130,6 +132,7 @@ def _dress(app: Flask, pages: Blueprint, process: Process) -> None:
     app.jinja_env.filters.update(
         moment=page_words.moment, ago=page_words.ago, number=page_words.number, span=page_words.span, known=_known, ticks=_ticks
     )
+    app.jinja_env.filters.update(sentence=lambda said: page_words.sentence(said, SETTING_NAMES))
     app.jinja_env.globals.update(badge_of=badge_of, term_of=term_of, unread_for=_unread_for, step_place=_step_place, is_here=_is_here)
     app.jinja_env.globals.update(
         PROJECT_TABS=PROJECT_TABS,

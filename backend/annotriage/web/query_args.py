@@ -26,6 +26,8 @@ DAY = 86_400.0
 SPANS = (("day", "24 hours", DAY), ("week", "7 days", 7 * DAY), ("month", "30 days", 30 * DAY), ("all", "all time", 0.0))
 LONGEST_LABEL = 1_000
 LONGEST_KEPT = 100
+LARGEST_ID = 10**18 - 1  # an id that a page may be asked for: the store's largest is 2**63 - 1
+LARGEST = 2**31 - 1  # any other whole number that the store compares with
 AT_ONCE = 1_000  # items of one request
 MOST_SELECTED = 100_000  # items of one selection on a map
 USUAL_STATE = {"queue": Standing.WAITING, "items": None, "map": None, "groups": None}  # by page: of what it lists
@@ -42,21 +44,31 @@ class Stretch:
     end: float
 
 
-def whole(name: str, most: int = 2**62) -> int | None:
+def number_in(text: str, least: int, most: int) -> int | None:
+    """The whole number that a text is, None if it is none from `least` to `most`, which have 18 digits at most."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        return None
+    number = int(text)
+    return number if least <= number <= most else None
+
+
+def whole(name: str, most: int = LARGEST_ID) -> int | None:
     """A query parameter that is a number, such as a dataset's or a key. Raises DataError."""
     text = request.args.get(name, "")
     if not text:
         return None
-    if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) > most:
+    number = number_in(text, 0, most)
+    if number is None:
         raise DataError(f"{name}: {text[:40]!r} is not a number that this page gave out; leave it out")
-    return int(text)
+    return number
 
 
 def row_id(text: str) -> int:
     """The id of a row, as pages hand it out. Raises DataError."""
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+    id = number_in(text, 0, LARGEST_ID)
+    if id is None:
         raise DataError(f"{text[:40]!r} is not the number of anything; load the page again")
-    return int(text)
+    return id
 
 
 def row_ids(given: Sequence[str]) -> list[int]:
@@ -152,7 +164,7 @@ def walk_asked(page: str) -> Walk:
         dataset=whole("dataset"),
         label=(request.args.get("label") or "")[:LONGEST_LABEL] or None,
         route=_one_of("route", (*routes, SPOT_CHECK)),
-        group=whole("group"),
+        group=whole("group", LARGEST),
         proposal=whole("proposal") if page == "queue" else None,
         state=USUAL_STATE[page] if state is None else Standing(state),
         score=None if score is None else float(score),

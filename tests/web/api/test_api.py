@@ -70,6 +70,17 @@ def counted(routes):
     return {line["route"]: line["items"] for line in routes}
 
 
+def test_a_number_that_the_store_cannot_hold_is_the_number_of_nothing(web, connect):
+    connect("3")
+    most = 2**31 - 1
+    assert web.get(f"/projects/3/queue.json?group={most}").json["lines"] == []
+    for query in (f"queue.json?group={most + 1}", f"items.json?group={most + 1}", f"map/chosen?group={10**17}", f"map/state?map={10**20}"):
+        assert web.get(f"/projects/3/{query}").status_code == 422, query
+    for path in (f"map/1/points/{most + 1}", f"map/training/1/{most + 1}", f"training/1/{10**30}/thumbnail", f"map/{10**20}/legend"):
+        assert web.get(f"/projects/3/{path}").status_code == 404, path
+    assert web.get(f"/projects/3/map/items/{'9' * 5_000}").status_code == 404
+
+
 def test_a_project_says_how_it_stands(web, triaged):
     (line,) = web.get("/api/projects").json["projects"]
     assert (line["project"], line["title"], line["watch"], line["problem"]) == ("3", "In memory", False, None)

@@ -43,7 +43,7 @@ def choose_items(process: Process, project: Project, job: Job, progress: Progres
         lying = np.frombuffer(b"".join(points), np.float16).reshape(len(ids), -1)
         chosen = choose_to_label(reference, ids, lying, method, size, reference.settings.seed)
     found = [{"item_id": one.id, "ratio": one.ratio, "why": one.why} for one in chosen]
-    facts = {"of": which, "method": method, "among": len(ids), "chosen": found}
+    facts = {"of": which, "method": method, "among": len(ids), "latest": len(ids) == AMONG, "chosen": found}
     with keeping(process, job) as connection:
         keep_insight(connection, project.id, InsightKind.SAMPLE, reference.version, facts)
     log("items chosen", project=project.external_id, method=method, among=len(ids), chosen=len(chosen))

@@ -116,24 +116,33 @@ async function explore() {
   /** A map that is thinned is drawn in finer cells where it is looked at closely. */
   async function lookCloser() {
     if (!points.thinned || inSpace || looking) return;
-    const unit = FULL / map.scale, west = FULL / 2 - map.left * unit, south = FULL / 2 - (map.height - map.top) * unit;
-    const [wide, high] = [map.width * unit, map.height * unit], size = Math.min(1.5 * Math.max(wide, high), FULL + 1), { looked: now } = points;
-    const inside = (low, length, from) => Math.max(low, 0) >= from && Math.min(low + length, FULL) <= from + now.size;
-    if (inside(west, wide, now.west) && inside(south, high, now.south) && (points.cell <= 2 * unit || size > now.size / 1.5)) return;
     looking = true;
-    const begin = (low, length) => Math.min(Math.max(low + length / 2 - size / 2, 0), FULL + 1 - size);
+    let gone = false;
     try {
-      loading.hidden = false;
-      loading.textContent = "Looking closer…";
-      const chosen = chosenNow(), { marked } = map;
-      if (chosen && !chosen.training) points.pinned.add(chosen.id);
-      await points.look({ west: begin(west, wide), south: begin(south, high), size });
-      showTaken(chosen);
-      if (marked) map.select(-1); // what it was about is drawn by other points now
+      await exchange(async () => {
+        const square = squareDue();
+        if (!square) return false;
+        loading.hidden = false;
+        loading.textContent = "Looking closer…";
+        const changed = await points.look(square);
+        gone = map.marked?.some((one, i) => one && map.weight[i] > 1);
+        return changed;
+      });
+      if (gone) map.select(-1); // what it was about is drawn by other points now
     } catch { /* what is there stays */ } finally {
       loading.hidden = true;
       looking = false;
     }
+  }
+
+  /** The square to be read for what is in view; null where it is drawn finely enough. */
+  function squareDue() {
+    const unit = FULL / map.scale, west = FULL / 2 - map.left * unit, south = FULL / 2 - (map.height - map.top) * unit;
+    const [wide, high] = [map.width * unit, map.height * unit], size = Math.min(1.5 * Math.max(wide, high), FULL + 1), { looked: now } = points;
+    const inside = (low, length, from) => Math.max(low, 0) >= from && Math.min(low + length, FULL) <= from + now.size;
+    if (inside(west, wide, now.west) && inside(south, high, now.south) && (points.cell <= 2 * unit || size > now.size / 1.5)) return null;
+    const begin = (low, length) => Math.min(Math.max(low + length / 2 - size / 2, 0), FULL + 1 - size);
+    return { west: begin(west, wide), south: begin(south, high), size };
   }
 
   /** Incoming points, the strangest first. */
@@ -255,6 +264,7 @@ async function explore() {
 
   /** Its class; none of an item whose class is hidden. */
   const caption = (i) => points.labelOf(i) || (points.isTraining(i) ? "no label" : "");
+  const called = (i) => caption(i) || "class hidden"; // in a list every line has a name
 
   function hover(i, x, y) {
     tip.hidden = i < 0;
@@ -282,6 +292,8 @@ async function explore() {
     if (chosen) { list.setAttribute("aria-activedescendant", chosen.id); chosen.scrollIntoView({ block: "nearest" }); }
     remember();
     if (i < 0) { panel.replaceChildren(...welcome); status.textContent = ""; return; }
+    if (!points.isTraining(i)) points.pinned.add(points.ids[i]);
+    const what = `${KIND_NAMES[points.kindOf(i)]}, ${points.labelOf(i).slice(0, 80)}`;
     const url = points.isTraining(i) ? `${base}/training/${points.legend.reference}/${points.ids[i]}` : `${base}/items/${points.ids[i]}`;
     try {
       const answer = await fetch(url, { headers: { Accept: "text/html" } });
@@ -289,8 +301,8 @@ async function explore() {
       if (mine !== asked) return;
       panel.replaceChildren(...(answer.ok ? page.body.childNodes : [make("p", { class: "warning" }, page.querySelector("main")?.textContent.trim() || "It could not be shown.")]));
       byId("panel").scrollTop = 0;
-      showNear(i);
-      status.textContent = `${KIND_NAMES[points.kindOf(i)]}, ${points.labelOf(i).slice(0, 80)}, ${panel.querySelector("#panel-id")?.textContent.slice(0, 80) ?? ""}`;
+      showNear(map.selected); // the same item, but other points may have come in its place
+      status.textContent = `${what}, ${panel.querySelector("#panel-id")?.textContent.slice(0, 80) ?? ""}`;
     } catch {
       if (mine === asked) panel.replaceChildren(make("p", { class: "warning" }, "The service does not answer. Click again in a moment."));
     }
@@ -299,7 +311,7 @@ async function explore() {
   /** Faces of the items that lie nearest to it on the map. */
   function showNear(i) {
     const box = byId("panel-near");
-    const near = box ? map.around(i, NEAR, (other) => points.route[other] > 0) : [];
+    const near = box && i >= 0 ? map.around(i, NEAR, (other) => points.route[other] > 0) : [];
     if (!near.length) return;
     box.hidden = false;
     box.querySelector(".faces").replaceChildren(...near.map((other) =>
@@ -353,7 +365,7 @@ async function explore() {
     if (key === lastList) return;
     lastList = key;
     list.replaceChildren(...found.map((i, k) => make("li", { role: "option", id: `point-${k}`, "data-point": i, "aria-selected": i === map.selected },
-      thumbnail(i, 34), make("span", {}, make("bdi", { class: "short strong" }, caption(i)), make("span", { class: "muted block" }, points.strangeness(i))),
+      thumbnail(i, 34), make("span", {}, make("bdi", { class: "short strong" }, called(i)), make("span", { class: "muted block" }, points.strangeness(i))),
       make("span", { class: `route route-${points.kindOf(i)}` }, KIND_NAMES[points.kindOf(i)]))));
   }
 
@@ -460,7 +472,7 @@ async function explore() {
         others ? make("button", { type: "button", click: () => propose(ids) }, "Label look-alikes at once…") : null),
       make("p", { class: "hint" }, "People look at what is sent to review. What is taken out of it needs nobody any more; only what the model itself judged automatic becomes automatic again. Spot checks stay. Each can be undone."),
       make("div", { class: "faces" }, ...(incoming.length ? incoming : indices).slice(0, FACES).map((i) =>
-        make("button", { type: "button", class: "face", "data-point": i, title: points.strangeness(i) }, thumbnail(i, 40), make("bdi", { class: "short" }, caption(i))))));
+        make("button", { type: "button", class: "face", "data-point": i, title: points.strangeness(i) }, thumbnail(i, 40), make("bdi", { class: "short" }, called(i))))));
     byId("panel").scrollTop = 0;
     status.textContent = title;
   }
@@ -603,35 +615,49 @@ async function explore() {
       if (!document.hidden) {
         const state = await ask(app.dataset.state + (app.dataset.fixed ? `&map=${app.dataset.fixed}` : ""));
         showMaking(state.making);
-        if (state.map !== points.id) await take(pointsOf(state.map), state.pieces);
-        else if (points.thinned && (looking || Date.now() < taken + SELDOM)) { /* all of it is read again: not every time */ }
-        else if (state.pieces.some(([piece, , version]) => points.pieces.get(piece)?.version !== version)) await take(points, state.pieces);
+        await exchange(() => take(state));
       }
     } catch { /* asked again */ }
     setTimeout(follow, EVERY);
   }
 
-  /** Other points, or more of them: the view stays, and so does what is chosen. */
-  async function take(next, pieces) {
+  /** Load what the service has by now; whether it is other than what is drawn. */
+  async function take({ map: id, pieces }) {
+    const next = id === points.id ? points : pointsOf(id);
+    // A thinned map is read again from its beginning: not every time that something comes in.
+    if (next === points && (points.holds(pieces) || (points.thinned && Date.now() < taken + SELDOM))) return false;
     const items = await askPassing();
-    next.looked = points.looked;
-    const chosen = chosenNow();
-    if (!(await next.load(pieces, undefined, items))) return;
+    [next.looked, next.pinned] = [points.looked, points.pinned];
+    if (!(await next.load(pieces, undefined, items))) return false;
     [points, narrowed, taken] = [next, items, Date.now()];
     tellThinned();
-    showTaken(chosen);
+    return true;
   }
 
-  const chosenNow = () => (map.selected < 0 ? null : { training: points.isTraining(map.selected), id: points.ids[map.selected] });
+  let turn = Promise.resolve();
 
-  function showTaken(chosen = null) {
-    narrow();
-    strangest = order();
-    map.replace(points.xy, points.route, points.weight);
-    paint();
-    showChosen();
-    lastList = "";
-    if (chosen) map.selected = chosen.training ? points.findTraining(chosen.id) : points.find(chosen.id);
+  /** Load points, and draw them in place of those that are there: the view stays, and so does what is chosen, be it chosen while they load.
+   *  Each load waits for the one before: two at once would draw the pieces of one as the other looked at them. */
+  function exchange(load) {
+    const mine = turn.then(async () => {
+      const { ids, route } = points;
+      if (!(await load())) return;
+      const moved = (i) => (i < 0 ? -1 : route[i] ? points.find(ids[i]) : points.findTraining(ids[i]));
+      const { selected, outline } = map, marked = map.marked && [];
+      map.marked?.forEach((one, i) => { if (one && moved(i) >= 0) marked.push(moved(i)); });
+      narrow();
+      strangest = order();
+      map.replace(points.xy, points.route, points.weight);
+      paint();
+      showChosen();
+      lastList = "";
+      map.selected = moved(selected);
+      if (marked) map.mark(marked, outline);
+      for (const one of byId("panel").querySelectorAll("[data-point]")) one.dataset.point = moved(Number(one.dataset.point));
+      delete tip.dataset.point;
+    });
+    turn = mine.catch(() => { /* told to whoever asked for it */ });
+    return mine;
   }
 
   // -- the state in the address, so that it can be shared and comes back

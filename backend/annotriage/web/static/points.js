@@ -1,7 +1,8 @@
 /* The points of a map, piece by piece as the service stores them, in typed arrays. The layout is told in store/map_points.py.
  *
  * A map of more points than `whole` is thinned while its pieces come in, and no more than a few of them are held at once: of the points
- * of one route in one cell the strangest stands for all, and `weight` says for how many. `look` draws a part of the map in finer cells.
+ * of one route in one cell the strangest stands for all, and `weight` says for how many. `look` draws a part of the map in finer cells;
+ * the rest of it stays in those of the whole, so that all weights together are all points wherever one looks.
  */
 
 const OTHERS = 255, FULL = 65535;
@@ -39,15 +40,14 @@ export class Points {
     this.pieces = new Map();
     this.members = new Map();
     this.looked = ALL;
+    this.known = { pieces: [], items: null }; // what was loaded last
     this.pinned = new Set(); // items that stand for themselves wherever they lie
   }
 
   /** Fetch what is new or changed, and lay all pieces end to end; whether anything was. pieces: [number, n, version] each.
    *  items: of a map that is thinned those that pass, ascending, null for all. */
   async load(pieces, told = () => {}, items = null) {
-    const total = pieces.reduce((sum, [, n]) => sum + n, 0);
-    this.thinned = total > this.whole;
-    if (this.thinned) return this.#thin(pieces, told, items);
+    if (pieces.reduce((sum, [, n]) => sum + n, 0) > this.whole) return this.#thin(pieces, told, items);
     const due = pieces.filter(([number, , version]) => this.pieces.get(number)?.version !== version);
     if (!due.length && this.count !== undefined) return false;
     const wanted = due.reduce((sum, [, n]) => sum + n, 0);
@@ -60,9 +60,15 @@ export class Points {
     const { legend, members } = await this.#names();
     // From here on nothing is waited for: half of it new, points would be looked for where they are not.
     for (const [number, piece] of fetched) this.pieces.set(number, piece);
-    Object.assign(this, { legend, members });
+    Object.assign(this, { legend, members, known: { pieces, items }, thinned: false });
     this.#join();
     return true;
+  }
+
+  /** Whether all of these pieces are loaded as they are now. pieces: as for `load`. */
+  holds(pieces) {
+    const versions = new Map(this.known.pieces.map(([number, , version]) => [number, version]));
+    return pieces.every(([number, , version]) => versions.get(number) === version);
   }
 
   /** Of a map that is thinned: the points in a square of it, in finer cells; whether they are others now. square: {west, south, size}. */
@@ -87,6 +93,7 @@ export class Points {
     const names = await this.#names(), grouped = new Uint8Array(256), { pinned } = this;
     names.legend.routes.forEach((route, code) => { grouped[code] = GROUPED.has(route) ? 1 : 0; });
     const kept = new Kept(this.values, this.looked, names.legend.routes.length), total = pieces.reduce((sum, [, n]) => sum + n, 0);
+    const pins = pinned.size;
     let done = 0, training = null;
     await inTurns(pieces, 3, async ([number, n, version]) => {
       const piece = await this.#piece(number, version);
@@ -94,9 +101,11 @@ export class Points {
       else kept.add(piece, items, (id, route) => (grouped[route] === 1 && names.members.has(id)) || (pinned.size > 0 && pinned.has(id)));
       told(done += n, total);
     });
-    this.known = { pieces, items };
-    Object.assign(this, names);
-    this.pieces = new Map([[0, training], [1, kept.piece()]].filter(([, piece]) => piece));
+    const incoming = kept.piece(), drawn = (id) => incoming.ids[firstFrom(incoming.ids, id)] === id;
+    // What was pinned meanwhile may have been read before as one of those that another stands for.
+    if (![...pinned].slice(pins).every(drawn)) return this.#thin(pieces, told, items);
+    Object.assign(this, names, { known: { pieces, items }, thinned: true });
+    this.pieces = new Map([[0, training], [1, incoming]].filter(([, piece]) => piece));
     this.#join();
     return true;
   }
@@ -199,31 +208,39 @@ export class Points {
   }
 }
 
-/** The points that stand for all of a map, or of a square of it. */
+/** The points that stand for all of a map: one for each cell and route, in finer cells within the square that is looked at. */
 class Kept {
   #columns = { ids: new Uint32Array(1024), weight: new Uint32Array(1024), x: new Uint16Array(1024), y: new Uint16Array(1024), z: new Uint16Array(1024),
     route: new Uint8Array(1024), label: new Uint8Array(1024), dataset: new Uint8Array(1024), score: new Uint8Array(1024), axes: new Uint8Array(1024) };
   #count = 0;
 
-  constructor(values, { west, south, size }, routes) {
-    Object.assign(this, { values, west, south, size });
+  constructor(values, looked, routes) {
+    this.values = values;
     this.side = values === 3 ? SIDE_IN_SPACE : SIDE;
-    this.places = new Uint32Array(routes * this.side ** values); // of the point that stands for a cell, plus one
+    const places = () => new Uint32Array(routes * this.side ** values); // of the point that stands for a cell, plus one
+    const cells = ({ west, south, size }) => ({ west, south, scale: this.side / size, places: places() });
+    this.all = cells(ALL);
+    this.near = looked.size < ALL.size ? cells(looked) : this.all;
   }
 
   /** Points of a piece. items: those that pass, ascending, null for all. alone: whether a point stands for itself, by its id and route. */
   add(piece, items, alone) {
-    const { side, west, south, size, values, places } = this, scale = side / size;
+    const { side, values, all, near } = this;
     for (let i = 0, k = items && piece.n ? firstFrom(items, piece.ids[0]) : 0; i < piece.n; i++) {
-      const x = Math.floor((piece.x[i] - west) * scale), y = Math.floor((piece.y[i] - south) * scale);
-      if (x < 0 || y < 0 || x >= side || y >= side) continue;
       if (items) {
         while (k < items.length && items[k] < piece.ids[i]) k++;
         if (items[k] !== piece.ids[i]) continue;
       }
       if (alone(piece.ids[i], piece.route[i])) { this.#put(this.#more(), piece, i); continue; }
+      let cells = near, x = Math.floor((piece.x[i] - near.west) * near.scale), y = Math.floor((piece.y[i] - near.south) * near.scale);
+      if (x < 0 || y < 0 || x >= side || y >= side) {
+        cells = all;
+        x = Math.floor(piece.x[i] * all.scale);
+        y = Math.floor(piece.y[i] * all.scale);
+      }
       let cell = (piece.route[i] * side + y) * side + x;
-      if (values === 3) cell = cell * side + Math.floor(piece.z[i] * scale);
+      if (values === 3) cell = cell * side + Math.floor(piece.z[i] * cells.scale);
+      const { places } = cells;
       const before = places[cell] - 1;
       if (before < 0) {
         places[cell] = this.#count + 1;

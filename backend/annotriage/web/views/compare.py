@@ -128,7 +128,8 @@ def _sentence(a: Side | None, b: Side | None, gap: Difference | None) -> str:
     more, fewer = (b, a) if gap.value > 0 else (a, b)
     shares = f"{percent(more.whole.share)} against {percent(fewer.whole.share)}"
     if not gap.clear:
-        return f"No clear difference in strange items: {shares} (B minus A: likely {points_range(gap.low, gap.high)})."
+        each = f"{percent(a.whole.share)} in {a.name[:60]}, {percent(b.whole.share)} in {b.name[:60]}"
+        return f"No clear difference in strange items: {each} (B minus A: likely {points_range(gap.low, gap.high)})."
     low, high = sorted((abs(gap.low), abs(gap.high)))
     return (
         f"More strange items in {more.name[:60]} than in {fewer.name[:60]}: {shares}. The difference is likely {points_range(low, high)}."

@@ -25,14 +25,14 @@ from annotriage.store.datasets import datasets_named, routes_of
 from annotriage.store.map_points import KINDS, SCORE_EDGES
 from annotriage.store.maps import Map
 from annotriage.store.projects import Project
-from annotriage.store.queue import ids_of
+from annotriage.store.queue import checks_by_route, ids_of
 from annotriage.store.saved_views import SavedView, saved_views
 from annotriage.store.snapshots import groups_of
-from annotriage.web.query_args import Walk, dataset_asked, item_asked, selected_ids, walk_asked
+from annotriage.web.query_args import LARGEST, Walk, dataset_asked, item_asked, selected_ids, walk_asked, whole
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
 
-METHOD_NAMES = {"umap": "UMAP", "tsne": "t-SNE"}
+METHOD_NAMES = {"umap": "overview", "tsne": "neighbours"}  # in plain words; the page says what is behind them
 IN_SPACE = maps.IN_SPACE[0]
 POINTS = "application/vnd.annotriage.points"
 WHOLE = 2_000_000  # points that a browser holds each by itself; of a larger map it keeps those that stand for others
@@ -76,7 +76,7 @@ def add_views(routes: Routes) -> None:
 
     @routes.reading("/map/state")
     def map_state(connection: Connection, project: Project) -> ResponseReturnValue:
-        return _state(connection, project, _kind(), request.args.get("map", type=int))
+        return _state(connection, project, _kind(), whole("map"))
 
     @routes.writing("/map/ask")
     def map_ask(connection: Connection, project: Project) -> ResponseReturnValue:
@@ -88,7 +88,7 @@ def add_views(routes: Routes) -> None:
     def map_legend(connection: Connection, project: Project, map_id: int) -> ResponseReturnValue:
         return _legend(connection, project, maps.map_of(connection, project, map_id))
 
-    @routes.reading("/map/<int:map_id>/points/<int:number>")
+    @routes.reading(f"/map/<int:map_id>/points/<int(max={LARGEST}):number>")
     def map_points(connection: Connection, project: Project, map_id: int, number: int) -> ResponseReturnValue:
         content = maps.piece_in_sight(connection, project, maps.map_of(connection, project, map_id).id, number)
         if content is None:
@@ -118,14 +118,14 @@ def add_views(routes: Routes) -> None:
         nearest = nearest_shown(connection, project, line.item)
         return render_template("_map_item.html", line=line, nearest=nearest, project=project)
 
-    @routes.reading("/map/training/<int:reference_id>/<int:place>")
+    @routes.reading(f"/map/training/<int:reference_id>/<int(max={LARGEST}):place>")
     def map_training(connection: Connection, project: Project, reference_id: int, place: int) -> ResponseReturnValue:
         rows = maps.training_items(connection, reference_id, [place])
         if not rows:
             abort(404)
         return render_template("_map_training.html", row=rows[0], reference_id=reference_id, project=project)
 
-    @routes.reading("/training/<int:reference_id>/<int:place>/thumbnail")
+    @routes.reading(f"/training/<int:reference_id>/<int(max={LARGEST}):place>/thumbnail")
     def training_thumbnail(connection: Connection, project: Project, reference_id: int, place: int) -> ResponseReturnValue:
         content = maps.training_thumbnail(connection, reference_id, place)
         if content is None:
@@ -152,9 +152,10 @@ def add_views(routes: Routes) -> None:
 
 
 def _page(connection: Connection, project: Project, walk: Walk, missing: str | None) -> MapPage:
-    method, map_id = _kind(), request.args.get("map", type=int)
+    method, map_id = _kind(), whole("map")
     older = maps.ready_maps(connection, project.id, method)
     chosen = next((row for row in older if row.id == map_id), older[0] if older else None)
+    blind = checks_by_route(connection, project, answered=True)
     counts = {of_route.route: of_route.items for of_route in routes_of(connection, project)}
     failed = counts.get("failed", 0)
     return MapPage(
@@ -167,7 +168,7 @@ def _page(connection: Connection, project: Project, walk: Walk, missing: str | N
         failed=failed,
         waiting=work.waiting(connection, project.id, project.reference_id),
         attempt=maps.latest_attempt(connection, project.id, method),
-        sentence=_sentence(chosen, counts, "together in space" if method == IN_SPACE else "together"),
+        sentence=_sentence(project, chosen, counts, blind, "together in space" if method == IN_SPACE else "together"),
         walk=walk,
         facets=facets_of(connection, project, walk.filters),
         views=saved_views(connection, project, "map"),
@@ -175,10 +176,12 @@ def _page(connection: Connection, project: Project, walk: Walk, missing: str | N
     )
 
 
-def _sentence(found: Map | None, counts: Mapping[str, int], how: str) -> str:
-    """What a person sees at a glance, for those who cannot."""
+def _sentence(project: Project, found: Map | None, counts: Mapping[str, int], blind: Mapping[str, int], how: str) -> str:
+    """What a person sees at a glance, for those who cannot. counts, blind: items, and the open spot checks among them, by route."""
     if found is None:
         return ""
+    if project.hides_checks:
+        counts = {route: n - blind.get(route, 0) for route, n in counts.items()}
     incoming = sum(n for route, n in counts.items() if route != "failed")
     sentence = (
         f"{count(found.training, 'training item')} and {count(incoming, 'incoming one')}, laid out {how}: items that the model sees"
@@ -187,6 +190,10 @@ def _sentence(found: Map | None, counts: Mapping[str, int], how: str) -> str:
     outliers = counts.get("outlier", 0)
     if outliers:
         sentence += f" {count(outliers, 'incoming item is', 'incoming items are')} strange."
+    checks = sum(n for route, n in blind.items() if route != "failed")
+    if checks and not project.hides_checks:
+        which = "is an open spot check" if checks == 1 else "are open spot checks"
+        sentence += f" {checks:,} of the incoming ones {which}, drawn by route and counted apart at the left."
     return sentence
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -14,6 +14,7 @@ from annotriage.states import FOR_PEOPLE, InsightKind, Route
 from annotriage.store.browsing import items_of
 from annotriage.store.projects import Project
 from annotriage.store.proposals import free_items
+from annotriage.web.query_args import number_in
 from annotriage.web.routing import Routes
 
 MOST = 200  # items
@@ -27,6 +28,7 @@ METHODS = {
     "visual": "so that the map stays as it is",
     "uniform": "at random",
 }
+UNNAMED = "chosen"  # why an outlier is that nobody has answered: the other words tell how sure the model is of it
 WHY = {
     "doubtful": "between two classes",
     "typical": "typical of its class",
@@ -38,6 +40,8 @@ WHY = {
 @dataclass(frozen=True)
 class ChosenItem:
     """An item to label. name: of its task. why: as the sampler says. odds: that it belongs where it lies nearest to, None if unknown.
+
+    Of an outlier that nobody has answered neither is told: they say how sure the model is of it.
 
     automatic: whether the model labels it, so that people see it only if it is sent to them.
     """
@@ -51,7 +55,10 @@ class ChosenItem:
 
 @dataclass(frozen=True)
 class ItemsPage:
-    """What the page shows. chosen: those that nobody has answered since."""
+    """What the page shows. chosen: those that can still be labelled so.
+
+    sample: of what was chosen the number alone, "size": some may be spot checks by now, and nobody shall find out which by comparing.
+    """
 
     project: Project
     model: ModelState
@@ -71,19 +78,25 @@ def asked_sample(connection: Connection, project: Project, form: Mapping[str, st
         if value not in known:
             raise DataError(f"{name}: {value[:40]!r} is none of {', '.join(known)}")
     text = form.get("size", "").strip() or str(USUAL)
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST):
+    size = number_in(text, 1, MOST)
+    if size is None:
         raise DataError(f"number of items: {text[:20]!r} is no whole number from 1 to {MOST}")
-    return {"of": of, "method": method, "size": int(text)}
+    return {"of": of, "method": method, "size": size}
 
 
 def _page(connection: Connection, project: Project) -> ItemsPage:
     state = insight_state(connection, project, InsightKind.SAMPLE)
-    facts: list[Mapping[str, Any]] = [] if state.insight is None else list(state.insight.facts["chosen"])
+    facts: list[Mapping[str, Any]] = []
+    if state.insight is not None:
+        told = dict(state.insight.facts)
+        facts = list(told.pop("chosen"))
+        state = replace(state, insight=replace(state.insight, facts={**told, "size": len(facts)}))
     free = set(free_items(connection, project, [one["item_id"] for one in facts], (*FOR_PEOPLE, Route.AUTO))) if facts else set()
     rows = {row.id: row for row in items_of(connection, project, sorted(free))}
     chosen = []
     for one in facts:
         row = rows.get(one["item_id"])
         if row is not None:
-            chosen.append(ChosenItem(row.id, row.name, WHY.get(one["why"], one["why"]), one["ratio"], row.route == Route.AUTO))
+            why, odds = (UNNAMED, None) if row.unnamed else (WHY.get(one["why"], one["why"]), one["ratio"])
+            chosen.append(ChosenItem(row.id, row.name, why, odds, row.route == Route.AUTO))
     return ItemsPage(project, model_state(connection, project), state, tuple(chosen))

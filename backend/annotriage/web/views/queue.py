@@ -42,7 +42,7 @@ class QueuePage:
     """What the page shows. waiting: all that wait, whatever the filters; judged: all items so far.
 
     missing: a task that was searched for and is not there. begun: whether this is the first page. calibrated: whether labels may be
-    automatic at all.
+    automatic at all. front: how many items the order puts first, whatever the rest is sorted by.
     """
 
     project: Project
@@ -57,6 +57,7 @@ class QueuePage:
     views: Sequence[SavedView]
     missing: str | None
     calibrated: bool
+    front: int
 
 
 def add_views(routes: Routes) -> None:
@@ -134,4 +135,5 @@ def _page(process: Process, connection: Connection, project: Project, walk: Walk
         views=saved_views(connection, project, "queue"),
         missing=missing,
         calibrated=project.calibrated,
+        front=found.front,
     )

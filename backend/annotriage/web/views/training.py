@@ -16,6 +16,7 @@ from annotriage.service.readings.training import MOST_COUNTED, TrainingState, tr
 from annotriage.store import trainings
 from annotriage.store.files import pieces_of
 from annotriage.store.projects import Project
+from annotriage.web.query_args import number_in
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
 
@@ -92,9 +93,10 @@ def add_views(routes: Routes) -> None:
 def _epochs() -> int:
     """The passes over the items that the form asks for. Raises SettingError."""
     text = request.form.get("epochs", "").strip() or str(model_choice.EPOCHS)
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= LONGEST):
+    epochs = number_in(text, 1, LONGEST)
+    if epochs is None:
         raise SettingError(f"passes over the items: {text[:20]!r} is no whole number from 1 to {LONGEST:,}")
-    return int(text)
+    return epochs
 
 
 def _page(connection: Connection, project: Project) -> TrainingPage:
