@@ -522,7 +522,7 @@ class ServiceSettings(_Table):
     gold_share: float = _setting(
         0.0,
         "Share of tasks with a known answer among those that people are handed, to learn how often people are wrong; 0: none. They look"
-        " like spot checks. Known answers are set aside on the People page. 0.02 to 0.05 is usual.",
+        " like spot checks. Known answers are kept on the People page. 0.02 to 0.05 is usual.",
         low=0.0,
         high=0.5,
     )

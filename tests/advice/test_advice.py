@@ -119,6 +119,8 @@ def test_annotating_follows_guarantee_and_probation():
     assert begun.answer == "mixed"
     assert "Not yet checked on this dataset" in begun.reason
     assert "have people label 160 of its automatic items blind" in begun.would_decide
+    everything = advise(data, given, whole=True)[3]
+    assert ("Not yet checked" in everything.reason, "each dataset" in everything.would_decide) == (False, True)
     going = advise(data, given, probation=probation(np.zeros(100, bool), 0.02, 0.95))[3]
     assert "label 60 more of its automatic items blind" in going.would_decide
     assert advise(data, given, probation=probation(np.zeros(200, bool), 0.02, 0.95))[3].answer == "machine"

@@ -19,8 +19,8 @@ def measured(k, n, held_out=1000, **more):
     [
         (
             measured(124, 1000),
-            "12.4% are strange, 5% expected: at least about 8 in 100 are new (likely 5 to 11 in 100); strange items that look"
-            " familiar are not counted.",
+            "12.4% are strange, 5% expected: at least about 8 in 100 are new (likely 5 to 11 in 100); new kinds of"
+            " items that look familiar are not counted.",
         ),
         (measured(51, 1000), "5.1% are strange, 5% expected: nothing unusual among 1,000 items."),
         (measured(2, 20), "too few items to be sure"),

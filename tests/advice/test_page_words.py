@@ -7,6 +7,7 @@ import time
 import pytest
 
 from annotriage.advice import page_words
+from annotriage.advice.diversity_words import Excess
 
 
 @pytest.mark.parametrize(
@@ -24,16 +25,18 @@ def test_shares_are_said_as_people_say_them(share, said):
     assert page_words.about_one_in(share) == said
 
 
-def test_a_score_is_called_new_only_where_its_limits_clear_those_of_normal_data():
+def test_a_score_says_what_its_excess_over_normal_data_does():
     said = "About 1 in 8 new items is unlike anything the model was trained on. Normal data would give 1 in 20, so much of this is new."
-    assert page_words.reading(0.124, 0.10, 0.05, 0.07) == said
-    assert page_words.reading(0.102, 0.08, 0.05, 0.07).startswith("About 1 in 10 new items is")
-    assert page_words.reading(0.09, 0.08, 0.05, 0.07).endswith("so some of this is new.")
-    assert page_words.reading(0.08, 0.04, 0.05, 0.07).endswith("so this looks like normal data.")
-    assert page_words.reading(0.08, 0.04, None, None).endswith("Without held-out items nobody knows what normal data would give.")
-    assert page_words.reading(None, None, 0.05, 0.07) == "Nothing could be scored yet."
-    assert page_words.reading(0.0, 0.0, 0.05, 0.07).startswith("None of the new items is unlike")
-    assert page_words.reading(0.7, 0.6, 0.05, 0.07).startswith("About 7 in 10 new items are unlike")
+    assert page_words.reading(0.124, 0.05, Excess.NEW, 200) == said
+    assert page_words.reading(0.102, 0.05, Excess.NEW, 200).startswith("About 1 in 10 new items is")
+    assert page_words.reading(0.09, 0.05, Excess.NEW, 200).endswith("so some of this is new.")
+    assert page_words.reading(0.08, 0.05, Excess.USUAL, 200).endswith("so this looks like normal data.")
+    assert page_words.reading(0.15, 0.05, Excess.OPEN, 200).endswith("no clear difference, but there is too little data to be sure.")
+    assert page_words.reading(0.08, None, Excess.UNKNOWN, 0).endswith("Without held-out items nobody knows what normal data would give.")
+    assert page_words.reading(0.08, None, Excess.UNKNOWN, 12).endswith("12 held-out items are too few to say what normal data would give.")
+    assert page_words.reading(None, 0.05, Excess.UNKNOWN, 200) == "Nothing could be scored yet."
+    assert page_words.reading(0.0, 0.05, Excess.USUAL, 200).startswith("None of the new items is unlike")
+    assert page_words.reading(0.7, 0.05, Excess.NEW, 200).startswith("About 7 in 10 new items are unlike")
 
 
 @pytest.mark.parametrize(

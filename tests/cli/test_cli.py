@@ -80,6 +80,15 @@ def test_bench_prints_where_the_time_goes_and_what_to_change(run, saved, files):
     assert "triage of incoming" in err, "progress belongs to standard error"
 
 
+@pytest.mark.parametrize(
+    "option", [("--batch-size", "64"), ("--map", "none"), ("--model", "model.toml"), ("--labeling-config", "config.xml")]
+)
+def test_bench_of_a_project_refuses_what_it_would_not_heed(run, option):
+    status, _, err = run("bench", "--project", "3", "--items", "5", "--quiet", *option)
+    assert status == 2
+    assert f"{option[0]} does nothing with --project" in err
+
+
 def test_compare_takes_several_foreign_sets_and_writes_its_report(run, saved, files, tmp_path):
     foreign = ("--foreign", f"spots={files / 'incoming.npz'}", "--foreign", files / "incoming.npz")
     words = ("compare", "--reference", saved, "--data", files / "held_out.npz", *foreign, "--compressions", "pca,pca-joint", "--quiet")

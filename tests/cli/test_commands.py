@@ -224,7 +224,7 @@ def test_people_says_how_well_they_answer_and_sets_known_answers_aside(run, conn
     status, out, _ = run("people", "--project", "3", "--gold", "known.csv", "--json", **connected)
     told = json.loads(out)
     assert (status, told["gold"]["waiting"], told["agreement"]["alpha"], told["blind"]["n"]) == (0, 1, None, 0)
-    assert told["done"] == ["1 known answer set aside.", "1 left out: no task of that number is here."]
+    assert told["done"] == ["1 known answer kept.", "1 left out: no task of that number is here."]
     (tmp_path / "known.csv").write_text("id,label\n7,3\n")
     status, _, err = run("people", "--project", "3", "--gold", "known.csv", **connected)
     assert status == 1

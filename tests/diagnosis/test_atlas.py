@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from annotriage.diagnosis.atlas import pieces
 from annotriage.diagnosis.atlas.cells import cells_of, unit_square
 from annotriage.diagnosis.atlas.classes import class_places, class_similarity
 from annotriage.diagnosis.atlas.head import fit_head
@@ -40,6 +41,21 @@ def test_more_neurons_than_items_are_no_trouble():
     rng = np.random.default_rng(0)
     head = fit_head(rng.normal(size=(20, 300)), rng.normal(size=(20, 4)))
     assert np.isfinite(head.weights).all()
+
+
+def test_many_items_are_gone_through_a_few_at_a_time_with_the_same_result(layer, weights, monkeypatch):
+    def found():
+        head, places, kinds = fit_head(layer, layer @ weights), unit_square(layer[:, :2]), (layer[:, 0] > 0).astype(int)
+        return head.weights, class_similarity(layer, kinds, 2), cells_of(places, layer, head, 2)
+
+    *whole, cells = found()
+    monkeypatch.setattr(pieces, "PIECE", 7)
+    *parted, its_cells = found()
+    for one, other in zip(whole, parted, strict=True):
+        assert other == pytest.approx(one)
+    for one, other in zip(cells, its_cells, strict=True):
+        assert other.mean == pytest.approx(one.mean)
+        assert other.items.tolist() == one.items.tolist()
 
 
 def test_every_item_is_in_one_cell_whose_medoid_comes_first(layer, weights):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from annotriage.diagnosis.quotas import equal, proportional, spread_evenly
+from annotriage.diagnosis.ratios import told
 from annotriage.diagnosis.samplers import FOR_UNLABELLED, Method, choose, choose_further
 from annotriage.diagnosis.view import UNLABELLED, View, Why
 from annotriage.errors import DataError, FitError, SettingError
@@ -170,6 +171,10 @@ def test_quotas_add_up():
     assert spread_evenly(sizes, 10).tolist() == [1, 2, 3, 4]
     assert equal(sizes, 20).tolist() == [1, 2, 3, 5]
     assert (proportional(sizes, 100) == sizes).all()
+
+
+def test_a_ratio_that_is_told_is_a_number_wherever_the_method_knows_one():
+    assert (told(np.inf), told(5e3), told(2.5), told(np.nan)) == (1000, 1000, 2.5, None)
 
 
 @pytest.mark.parametrize("method", FOR_UNLABELLED)

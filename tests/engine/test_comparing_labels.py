@@ -61,12 +61,13 @@ def test_on_digits_the_terminal_tells_the_limit_and_the_strangers_in_the_same_br
     assert compared.foreign == int(np.isin(labels, ["8", "9"]).sum())
     assert compared.foreign_seen > compared.foreign / 3
     limit = next(line for line in summary_text(found).splitlines() if line.startswith("At most 4 in 100"))
-    assert "strange items that look familiar may be labelled wrongly" in limit
-    assert f"pass. Of {compared.foreign} items here that are of no known class, {compared.foreign_auto} did." in limit
+    assert "new kinds of items that look familiar may be labelled wrongly" in limit
+    seen = f"Of {compared.foreign} items here that are of no known class, {compared.foreign_auto} were labelled automatically."
+    assert f"may be labelled wrongly. {seen}" in limit
     assert limit.endswith("Have people check some automatic labels blind before you rely on them."), "there are no spot checks of files"
     assert found.summary()["compared"]["wrong"] == wrong
 
 
 def test_on_usual_digits_the_limit_stands_by_itself(digits_reference, digits_model, digits):
     found = triage(digits_reference, digits.incoming, model=digits_model)
-    assert "familiar pass" not in summary_text(found)
+    assert "look familiar" not in summary_text(found)

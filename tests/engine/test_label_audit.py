@@ -124,7 +124,7 @@ def test_labels_that_the_model_does_not_know_are_candidates_for_a_new_class(digi
     audit = audit_labels(digits_reference, mixed)
     assert {new.label: new.items for new in audit.new_classes} == {name: int((mixed[1] == name).sum()) for name in ("8", "9")}
     assert audit.items == int((mixed[1] < "8").sum())
-    assert any("labelled 9, which is none of the model's classes" in sentence for sentence in audit.sentences)
+    assert any("“9”, which is none of the model's classes" in sentence for sentence in audit.sentences)
 
 
 def test_clean_labels_raise_few_doubts_and_no_warning(digits_reference, digits):

@@ -121,6 +121,13 @@ def test_each_axis_is_high_for_its_own_kind_of_stranger():
     assert (detector.most_unlike(textured(4, 300, foreign=True)[0]) == 1).all()
 
 
+def test_where_items_lie_is_the_same_with_and_without_scoring_them():
+    for (activations, logits, labels), seen in ((textured(0, 600), textured(1, 30)), (world(0, 600), world(1, 30))):
+        layers = seen[0] if isinstance(seen[0], list) else [seen[0]]
+        detector = fitted(activations, logits, labels)
+        assert np.array_equal(detector.placed(layers), detector.measure(layers, seen[1]).compressed)
+
+
 def test_held_out_items_stand_at_their_own_places():
     held_out = textured(1, 400)[:2]
     detector, measured = fitted(*textured(0, 600)).calibrated(*held_out)

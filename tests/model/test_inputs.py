@@ -128,7 +128,9 @@ def bomb(width, height):
     ("data", "problem"),
     [
         (b"", r"is empty \(0 bytes\)"),
-        (b"hello, this is text", "is no image that can be read.*convert it to PNG"),
+        (b"hello, this is text", "is no image that can be read .it begins with the text 'hello, this is text'.*convert it to PNG"),
+        (b"\0" * 64, "is no image that can be read .it begins with nothing but zeros"),
+        (b"\0\x01\xff" * 40, "is no image that can be read .its beginning is that of no picture format"),
         (b"<!doctype html><html>", "is a web page"),
         (b"\0" * 128 + b"DICM" + b"\0" * 40, "is a DICOM file; convert it to PNG"),
         (encoded(picture(200, 200, 3), "JPEG")[:3000], "is damaged or cut short"),

@@ -11,7 +11,7 @@ from browsers import pixels
 from click.testing import CliRunner
 from page_sweep import LARGEST_SHIFT, THEMES, late_jump
 
-from annotriage import atlas, atlas_to_folder, fit, sample
+from annotriage import atlas, atlas_to_folder, diagnose, fit, sample
 from annotriage.cli import main
 from annotriage.data import Item
 from annotriage.engine.diagnosis.atlas import Fallen, training_atlas
@@ -325,3 +325,17 @@ def test_a_bank_stands_first_in_every_cell_behind_its_face(digits_reference, dig
     assert sum(listed[: len(listed) // 4]) > sum(listed[-len(listed) // 4 :])
     with pytest.raises(SettingError, match="horoscope"):
         atlas(digits_reference, digits.incoming, bank="horoscope")
+    assert [atlas_data(found, shown_rows(found))["bank"] for found in (plain, banked)] == [None, "max-margin"]
+
+
+def test_a_bank_that_the_data_do_not_allow_is_noted_and_the_atlas_drawn_all_the_same(digits_reference, digits, quick):
+    images = digits.incoming[0]
+    labelled = [Item(str(place), image, ("1",) if place else None) for place, image in enumerate(images)]
+    plain, found = (atlas(digits_reference, labelled, bank=bank, settings=quick) for bank in (None, "errors-first"))
+    assert any(note.startswith("No bank was drawn by errors-first") for note in found.inside.notes)
+    assert found.bank is None
+    of_plain, of_found = (one.layers[0].levels[6] for one in (plain, found))
+    assert [cell.items.tolist() for cell in of_plain] == [cell.items.tolist() for cell in of_found]
+    one_class = diagnose(digits_reference, labelled, ("layer-means",), bank="max-margin", settings=quick)
+    assert any(note.startswith("No bank was drawn by max-margin") for note in one_class.notes)
+    assert one_class.answers

@@ -78,7 +78,7 @@ def test_the_first_screen_says_in_plain_words_how_it_stands_and_what_to_do(write
 
 def test_every_route_has_its_count_and_its_meaning(write, sample_report):
     text = write(sample_report).text
-    assert "395 of 500 items (79%) get the model’s label as a pre-annotation; 105 items go to a person." in text
+    assert "395 of 500 items (79%) get an automatic label; 105 items go to a person." in text
     for words in ("automatic 395", "unsure 54", "strange 51", "unreadable 0", "in Label Studio the model’s guess is hidden"):
         assert words in text
 
@@ -213,8 +213,8 @@ def test_the_most_frequent_reason_is_told_with_its_first_item(write, samples):
 @pytest.mark.parametrize(
     ("counts", "said"),
     [
-        ({"auto": 1}, "1 of 1 item (100%) gets the model’s label as a pre-annotation."),
-        ({"auto": 2, "uncertain": 1}, "2 of 3 items (67%) get the model’s label as a pre-annotation; 1 item goes to a person."),
+        ({"auto": 1}, "1 of 1 item (100%) gets an automatic label."),
+        ({"auto": 2, "uncertain": 1}, "2 of 3 items (67%) get an automatic label; 1 item goes to a person."),
         ({"outlier": 1}, "The only item goes to a person. "),
     ],
 )

@@ -14,6 +14,7 @@ from annotriage import Item, ModelSpec, Settings, atlas, diagnose, fit, load_mod
 from annotriage.cli import main
 from annotriage.cli.diagnosis import METHODS
 from annotriage.demo.digits import write_digits
+from annotriage.diagnosis.ratios import LARGEST_RATIO
 from annotriage.diagnosis.samplers import Method
 from annotriage.engine.diagnosis.inside import NO_CLASS, look_inside
 from annotriage.errors import DataError, OutputError, SettingError
@@ -157,6 +158,7 @@ def test_people_who_read_from_the_top_meet_the_boundary_first(files, digits_refe
     assert done.exit_code == 0, done.output
     ratios = [float(row["ratio"]) for row in rows_of(out)]
     assert ratios == sorted(ratios)
+    assert ratios[-1] <= LARGEST_RATIO, "beyond it a ratio says nothing more"
     assert {row["id"] for row in rows_of(out)} == {item.id for item in sample(digits_reference, digits.held_out).items}
     with pytest.raises(SettingError, match="does not know how near"):
         sample(digits_reference, digits.held_out, "uniform", boundary_first=True)

@@ -53,6 +53,7 @@ HOT = {
     "queue's length": queue.queue_length,
     "what waits, by kind": queue.waiting_by_kind,
     "what waits of groups": lambda c, p: queue.waiting_in_groups(c, [1, 2], p),
+    "answers in groups": lambda c, p: queue.answers_in_groups(c, [1, 2], p),
     "what waits of datasets": lambda c, p: queue.waiting_in_datasets(c, p, [1, 2]),
     "routes": datasets.routes_of,
     "routes between": lambda c, p: datasets.routes_between(c, p, 0.0, 1.0),

@@ -20,6 +20,7 @@ from annotriage.store.insights import keep_insight
 from annotriage.store.projects import ProjectOptions, add_project
 from annotriage.store.queue import (
     Filters,
+    answers_in_groups,
     neighbours,
     queue_length,
     queue_page,
@@ -186,6 +187,8 @@ class TestQueue:
             waits, groups = waiting_in_datasets(connection, project, ids), waiting_in_groups(connection, [1, 2], project)
         assert {id: waits.get(id, 0) for id in ids} == {id: len(walk(dataset=id)) for id in ids}
         assert groups == {1: 1}
+        with store.reading() as connection:
+            assert {number: sum(said.values()) for number, said in answers_in_groups(connection, [1, 2], project).items()} == {2: 1}
         assert (walk(group=1), walk(group=2)) == ([1], [])
 
     @pytest.mark.parametrize("order", ["strangest", "boundary"])

@@ -93,7 +93,7 @@ def advice() -> tuple[Advice, ...]:
         Advice("augmentation", "If they are augmented: is the augmentation useful?", "undecided", "Between useful and too strange",
                "The interval, 20.6 to 52.1 points, reaches over the upper threshold of 50 points.",
                "About 300 more incoming items; more held-out ones would not help."),
-        Advice("annotate", "Label automatically?", "mixed", "pre-annotated where the model is sure, the rest by people",
+        Advice("annotate", "Label automatically?", "mixed", "automatic labels where the model is sure, the rest by people",
                "The guarantee holds; this dataset has not been checked yet (0 of 149 audited).", ""),
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ from annotriage import Plan, Reference, Settings, Wishes, load_model, train
 from annotriage.advice.training_words import strange_sentence
 from annotriage.data import Item
 from annotriage.engine.diagnosis.labelling_next import odds_of_further
-from annotriage.errors import SettingError, TrainingError
+from annotriage.errors import DataError, SettingError, TrainingError
 from annotriage.guarantee.gate import LimitEvidence
 from annotriage.model.spec import ModelSpec
 from annotriage.report.training_output import training_sentences
@@ -143,13 +143,24 @@ def test_what_is_written_is_a_valid_model_and_its_reference(trained, retraining)
 
 def test_a_pool_may_be_ranked_by_how_near_its_items_are_to_a_boundary(trained, retraining):
     made, _ = trained
-    pool = np.concatenate(made.reference.sample.full_activations()[:1])[:50]
-    odds = odds_of_further(made.reference, pool, "max-margin", 0)
+    odds = odds_of_further(made.reference, made.reference.sample.compressed[:50], "max-margin", 0)
     assert odds.shape == (50,)
-    assert (odds > 0).all()
+    assert ((odds > 0) & (odds <= 1000)).all()
     for wishes, named in ((Wishes(collect="max-margin"), "--pool"), (Wishes(collect="horoscope"), "horoscope")):
         with pytest.raises(SettingError, match=named):
             train(retraining.reference, retraining.train, trained[1], wishes=wishes, replace_existing=True)
+
+
+def test_a_pool_that_cannot_be_ranked_costs_nobody_the_model(retraining, tmp_path):
+    pool = [Item("broken", b"no picture", path="broken.png")]
+    made = train(retraining.reference, retraining.train, tmp_path / "out", wishes=Wishes(pool=pool, collect="max-margin"))
+    assert made.candidates is None
+    assert "The pool's items could not be ranked: " in made.notes[-1]
+    assert "broken.png" in made.notes[-1]
+    assert made.spec.model_path.is_file()
+    with pytest.raises(DataError, match="nowhere"):
+        train(retraining.reference, retraining.train, tmp_path / "other", wishes=Wishes(pool=tmp_path / "nowhere"))
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_written_model_answers_as_the_trained_head(trained, retraining):

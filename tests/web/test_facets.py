@@ -6,22 +6,29 @@ import pytest
 from sqlalchemy import update
 
 from annotriage.service.readings import facets
+from annotriage.states import Role
+from annotriage.store import people
 from annotriage.store.schema import spot_check
 
-AUTH = ("annotriage", "right")
+AUTH, LOOKER = ("annotriage", "right"), ("looker", "right password")
 
 
 @pytest.fixture
 def told(copied, serve_dashboard):
-    """The counts that a page tells, by kind and value; with the store that it reads."""
+    """The counts that a page tells, by kind and value; with the store that it reads, and all that the page says."""
     dashboard = serve_dashboard(*copied, password=AUTH[1])
     client = dashboard.app.test_client()
 
-    def told(page):
-        found = client.get(f"/projects/1/{page}", auth=AUTH).json["facets"]
-        return {facet["name"]: {choice["value"]: choice["n"] for choice in facet["choices"]} for facet in found}
+    def answer(page, auth=AUTH):
+        return client.get(f"/projects/1/{page}", auth=auth).json
 
-    told.store = dashboard.process.store
+    def of(page, auth=AUTH):
+        return {facet["name"]: facet for facet in answer(page, auth)["facets"]}
+
+    def told(page):
+        return {name: {choice["value"]: choice["n"] for choice in facet["choices"]} for name, facet in of(page).items()}
+
+    told.store, told.answer, told.of = dashboard.process.store, answer, of
     return told
 
 
@@ -56,3 +63,26 @@ def test_the_map_and_the_items_tell_the_same_and_spot_checks_are_told_under_no_c
     assert sum(after["route"].values()) == sum(before["route"].values())
     assert sum(after["score"].values()) == sum(before["score"].values()) + opened, "and under no score"
     assert sum(before["label"].values()) < sum(after["label"].values())
+
+
+def test_the_choices_and_the_rest_add_up_to_all_that_is_listed_or_waits(told):
+    listed = told.of("items.json")
+    everything = sum(choice["n"] for choice in listed["route"]["choices"])
+    for kind in ("state", "label", "score"):
+        rows = [*listed[kind]["choices"], *listed[kind]["rest"]]
+        assert sum(row["n"] for row in rows) == everything, kind
+    checks = told("items.json")["route"]["spot check"]
+    assert [row["n"] for row in listed["state"]["rest"] if row["name"] == "open spot checks"] == [checks]
+    waits = told.answer("queue.json")["waiting"]["total"]
+    queue = told.of("queue.json")
+    assert sum(row["n"] for row in [*queue["state"]["choices"], *queue["state"]["rest"]]) == waits
+    assert "%" in queue["score"]["choices"][0]["name"], "as the rows of the queue have it"
+    assert "open spot checks" not in {row["name"] for row in told.of("items.json?route=outlier")["label"]["rest"]}
+
+
+def test_whoever_may_only_look_is_told_of_no_spot_check(told):
+    with told.store.writing() as connection:
+        people.set_person(connection, LOOKER[0], Role.LOOK, LOOKER[1], service_user=AUTH[0])
+    for page in ("queue.json", "items.json", "map.json"):
+        for facet in told.of(page, LOOKER).values():
+            assert "open spot checks" not in {row["name"] for row in facet["rest"]}, (page, facet["name"])

@@ -81,6 +81,8 @@ def media_server():
 def test_it_shows_the_very_picture_and_the_verdict_in_words(signed_in, outlier):
     page = signed_in(f"/projects/1/items/{outlier.task}")
     assert pixels(page.locator("#media")) == [8, 8]
+    assert "Outlier score" not in text(page, "#verdict-part"), "figures for engineers are behind a click"
+    page.get_by_text("Figures", exact=True).click()
     said = text(page, "#verdict-part")
     assert outlier.verdict.reason.split(". ")[0] in said
     assert (
@@ -103,6 +105,7 @@ def test_every_score_is_shown_beside_the_edge_of_the_normal_range(signed_in, das
     page = signed_in(f"/projects/1/items/{outlier.task}")
     with dashboard.process.store.reading() as connection:
         members = connection.execute(select(verdict.c.members).where(verdict.c.item_id == outlier.id)).scalars().first()
+    page.get_by_text("Figures", exact=True).click()
     rows = page.locator("table.members tbody tr")
     assert rows.count() == len(members) > 1
     for row, (name, value) in zip(rows.all(), members.items(), strict=True):

@@ -93,7 +93,26 @@ def test_every_judged_item_is_a_point(page, dashboard):
     drawn = page.evaluate("(() => { const p = annotriagePoints(); return [...p.ids.keys()].map(i => [p.ids[i], p.route[i]]); })()")
     assert {id: KINDS[code] for id, code in drawn if code} == {row.item_id: row.route for row in judged}
     assert page.locator("[data-count=training]").text_content() == "640"
-    assert page.locator("#map-text").text_content().startswith("640 training items and ")
+    said = page.locator("#map-text").text_content()
+    assert said.startswith("640 training items and ")
+    checks = read(dashboard, select(spot_check.c.item_id).where(spot_check.c.project_id == 1, spot_check.c.state.in_(UNSETTLED)))
+    assert f"{len({row.item_id for row in checks} & {row.item_id for row in judged})} of the incoming ones are open spot checks" in said
+    assert "" not in page.locator("#point-list bdi").all_text_contents(), "each line has a name"
+
+
+def test_the_next_step_shows_the_largest_group_and_then_leads_to_its_decision(dashboard):
+    client, auth = dashboard.app.test_client(), (dashboard.user, dashboard.password)
+
+    def step(query=""):
+        shown = client.get(f"/projects/1/map{query}", auth=auth, headers={"Accept": "text/html"}).text
+        (address,) = re.findall(r'<a class="button primary" href="([^"]*)"', shown.partition('id="next-step"')[2])
+        own = client.get(f"/projects/1/map.json{query}", auth=auth).json["next_step"]["own"]
+        assert own["button"] in shown
+        return own, address
+
+    assert step()[0]["args"] == {"group": 1}
+    assert step("?group=1")[1] == "/projects/1/groups#group-1"
+    assert step("?colour=class")[0]["args"] == {"group": 1, "colour": "class"}, "what else the address says is kept"
 
 
 def test_a_click_on_a_point_shows_that_very_item(page, dashboard):
@@ -230,9 +249,9 @@ def test_colours_tell_routes_classes_datasets_scores_and_groups_apart(page):
     assert legends["route"] == ["training", "automatic", "unsure", "strange"]
     assert set(legends["class"]) == {"(no label)", *map(str, range(8))}, "open spot checks have none that may be seen"
     assert {"scanner=A", "scanner=B"} <= set(legends["dataset"])
-    assert "0.99 and above" in legends["score"]
+    assert "99% and above" in legends["score"]
     assert legends["axis_class"][0] == "not measured (training)"
-    assert "0.99 and above" in legends["axis_class"]
+    assert "99% and above" in legends["axis_class"]
     assert any(label.startswith("group 1") for label in legends["group"])
 
 

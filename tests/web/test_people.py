@@ -319,9 +319,9 @@ def test_the_error_of_people_stands_beside_the_guarantee_and_what_is_missing_is_
         page = watched.client.get("/projects/1/guarantee", auth=AUTH, headers=PAGE).text
         return re.search(r'id="people-error">(.*?)<a', page, re.DOTALL).group(1)
 
-    assert "no task with a known answer was asked yet" in beside()
+    assert "How often people are wrong is not measured. To know" in beside()
     watched.set_aside()
-    assert "is not known yet. 20 known answers wait to be mixed in" in beside()
+    assert "is not measured yet. 20 known answers wait to be mixed in" in beside()
     for right in (False, True):
         copy, _, known = watched.bring()
         watched.tool.annotate(copy, known[0] if right else ("1" if known != ("1",) else "2"), by="7")
@@ -378,7 +378,7 @@ def test_without_answers_the_page_says_what_to_do(copied, serve_dashboard):
     assert found["notes"] == ["People have answered nothing here yet. What they answer is compared as it comes in."]
     assert (found["gold"]["error"], found["agreement"]["raw"], found["blind"]["n"]) == (None, None, 0)
     page = client.get("/projects/2/people", auth=AUTH, headers=PAGE).text
-    assert "Set known answers aside" in page
+    assert "Keep known answers" in page
     assert "Nobody has answered blind yet." in page
 
 
@@ -433,8 +433,8 @@ def test_a_manager_sets_an_answer_aside_and_looks_behind_a_cell(signed_in, dashb
         task, labels = connection.execute(rows.order_by(item.c.id).limit(1)).one()
     page = signed_in("/projects/1/people")
     page.get_by_label("Tasks and their labels").fill(f"{task},{labels[0]}")
-    follow(page, page.get_by_role("button", name="Set aside", exact=True))
-    assert "1 known answer set aside." in text(page)
+    follow(page, page.get_by_role("button", name="Keep as known answers", exact=True))
+    assert "1 known answer kept." in text(page)
     page.get_by_text("1 known answer not asked yet").click()
     follow(page, page.get_by_role("button", name="Do not ask"))
     assert "This answer is not asked." in text(page)

@@ -64,6 +64,9 @@ def test_every_row_says_why_it_waits_and_what_its_dataset_is_like(signed_in, das
     row = page.locator("table.queue tbody tr").filter(has_not_text="spot check").first.inner_text()
     assert "strange" in row
     assert "Stranger than" in row
+    assert page.locator("table.queue tbody tr").first.get_by_role("link").count() == 1, "one way on from each row"
+    cut = "reasons => reasons.filter((reason) => reason.scrollHeight > reason.clientHeight + 1).length"
+    assert page.locator("table.queue .why .clamp").evaluate_all(cut) == 0, "each reason is whole"
     assert re.search(r"scanner=[AB]\s+\d+(\.\d)?% strange \(\d+\.\d to \d+\.\d%\)", row)
     assert pixels(page.locator("table.queue tbody img").first) > [0, 0]
 
@@ -79,6 +82,7 @@ def test_it_is_walked_by_keyboard(signed_in):
     assert page.locator("#selected").inner_text() == "1 selected"
     page.keyboard.press("x")
     assert page.locator("#selected").inner_text() == "None selected"
+    assert page.get_by_role("button", name="Take out of the queue").is_disabled(), "there is nothing to take out"
     page.keyboard.press("o")
     page.wait_for_url("**/items/*")
     page.go_back()

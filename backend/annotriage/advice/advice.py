@@ -20,6 +20,7 @@ from annotriage.guarantee.gate import Guarantee
 
 LOOK = "have a person look at the strange and unreadable items, strangest first"
 LABEL = "have people label items that the model was not trained on, then fit again with --calibration"
+EACH_ITS_OWN = "the probation of each dataset; its own page says how many of its automatic items people still have to check blind"
 TITLES = {
     "train": "Train the model further on this data?",
     "deploy": "Deploy the model where this data comes from?",
@@ -64,11 +65,12 @@ def advise(
     *,
     largest_group_share: float = 0.0,
     probation: Probation | None = None,
+    whole: bool = False,
 ) -> tuple[Advice, ...]:
     """Advice on a dataset: train, deploy, augmentation, annotate, in this order.
 
     guarantee: None where nothing was calibrated. largest_group_share: of the outliers, those in their largest group.
-    probation: of this dataset; None before its first audit answer.
+    probation: of this dataset; None before its first audit answer. whole: the data is all of a project, whose datasets have one each.
     """
     limits = thresholds or Thresholds()
     person = _person_first(diversity, limits, largest_group_share)
@@ -76,7 +78,7 @@ def advise(
         _train(diversity, limits, person),
         _deploy(diversity, limits, person),
         _augmentation(diversity, limits),
-        _annotate(diversity, guarantee, probation, person),
+        _annotate(diversity, guarantee, probation, person, whole),
     )
 
 
@@ -115,7 +117,7 @@ def _augmentation(d: Diversity, limits: Thresholds) -> Advice:
     return _undecided("augmentation", d, low if enough <= 0 else high)
 
 
-def _annotate(d: Diversity, guarantee: Guarantee | None, probation: Probation | None, person: str) -> Advice:
+def _annotate(d: Diversity, guarantee: Guarantee | None, probation: Probation | None, person: str, whole: bool) -> Advice:
     if guarantee is None:
         reason = "Without labelled held-out items no error limit can be guaranteed, so people label everything."
         return _advice("annotate", "people", "by people, for now", reason, LABEL)
@@ -134,12 +136,12 @@ def _annotate(d: Diversity, guarantee: Guarantee | None, probation: Probation | 
     if probation is not None and probation.passed:
         reason = f"{kept} This dataset passed its probation: {probation.wrong:,} of {probation.answers:,} checked labels were wrong."
         return _advice("annotate", "machine", "automatically where the model is sure", reason)
-    checked = "Not yet checked on this dataset"
+    checked = "Spot checks watch it: the page Guarantee says what they found" if whole else "Not yet checked on this dataset"
     if probation is not None and probation.answers:
         checked = f"Not yet shown on this dataset: {probation.wrong:,} of {probation.answers:,} checked labels were wrong so far"
-    reason = f"{kept} {checked}. A new kind of item that looks familiar may be labelled too, so a person submits each pre-annotation."
-    headline = "pre-annotated where the model is sure, the rest by people"
-    return _advice("annotate", "mixed", headline, reason, _blind_check(guarantee, probation))
+    reason = f"{kept} {checked}. A new kind of item that looks familiar may be labelled too, so a person submits each automatic label."
+    headline = "automatic labels where the model is sure, the rest by people"
+    return _advice("annotate", "mixed", headline, reason, EACH_ITS_OWN if whole else _blind_check(guarantee, probation))
 
 
 def _kept_limit(guarantee: Guarantee) -> str:

@@ -23,13 +23,15 @@ def explained_sentence(layer: str, explained: float) -> str:
     )
 
 
-def strange_sentence(strange: int, total: int, fallen: Sequence[tuple[str, int]]) -> str:
-    """How many outliers there are. fallen: classes that the model takes them for, with how many, the most first."""
+def strange_sentence(strange: int, total: int, fallen: Sequence[tuple[str, int]], drawn: int | None = None) -> str:
+    """How many outliers there are. fallen: classes that the model takes them for, with how many, the most first. drawn: how many of them
+    the page draws, by default all."""
     if not strange:
         return f"None of {count(total, 'item')} is strange."
     where = ", ".join(f"{name} ({number:,})" for name, number in fallen[:3])
     are = "is" if strange == 1 else "are"
-    sentence = f"{strange:,} of {count(total, 'item')} {are} strange, drawn as diamonds."
+    shown = ", drawn as diamonds" if drawn is None or drawn >= strange else f"; {drawn:,} of them, chosen at random, are drawn as diamonds"
+    sentence = f"{strange:,} of {count(total, 'item')} {are} strange{shown}."
     return f"{sentence} The model takes most of them for {where}." if where else sentence
 
 

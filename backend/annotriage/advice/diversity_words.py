@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from annotriage.advice.numbers import count, in_hundred, percent, points, points_range
@@ -11,6 +12,15 @@ if TYPE_CHECKING:
 
 SURE = 0.05  # p-value from which on an excess is clear
 TOO_WIDE = 0.05  # an excess whose upper limit is larger may hide a lot
+
+
+class Excess(Enum):
+    """What a dataset's strange items say, beside those that normal data would show."""
+
+    NEW = auto()  # clearly more
+    OPEN = auto()  # not clearly more, but there may be many more
+    USUAL = auto()  # as many or fewer
+    UNKNOWN = auto()  # nobody knows how many normal data would show
 
 
 def diversity_sentence(diversity: Diversity) -> str:
@@ -23,6 +33,15 @@ def diversity_sentence(diversity: Diversity) -> str:
 def clear_excess(calibrated: bool, excess_low: float | None, p_value: float | None) -> bool:
     """Whether there clearly are more outliers than normal data would show: figures of a `Diversity`, None where they are not known."""
     return bool(calibrated and excess_low is not None and p_value is not None and excess_low > 0 and p_value <= SURE)
+
+
+def excess_of(calibrated: bool, excess_low: float | None, excess_high: float | None, p_value: float | None) -> Excess:
+    """What every sentence on a dataset's strange items follows. Figures of a `Diversity`, None where they are not known."""
+    if not calibrated or excess_high is None:
+        return Excess.UNKNOWN
+    if clear_excess(calibrated, excess_low, p_value):
+        return Excess.NEW
+    return Excess.OPEN if excess_high > TOO_WIDE else Excess.USUAL
 
 
 def nothing_scored_sentence(failed: int) -> str:
@@ -46,11 +65,12 @@ def _uncalibrated(d: Diversity) -> str:
 
 def _reading(d: Diversity) -> str:
     foreign, limits = in_hundred(*(max(0.0, excess / (1 - d.expected)) for excess in (d.excess, d.excess_low, d.excess_high)))
-    if clear_excess(d.calibrated, d.excess_low, d.p_value):
-        reading = f"at least about {foreign} are new (likely {limits}); strange items that look familiar are not counted"
+    found = excess_of(d.calibrated, d.excess_low, d.excess_high, d.p_value)
+    if found is Excess.NEW:
+        reading = f"at least about {foreign} are new (likely {limits}); new kinds of items that look familiar are not counted"
     elif d.excess_high < 0:
         reading = f"{points(-d.excess)} fewer than usual (likely {points_range(-d.excess_high, -d.excess_low)}), so nothing new"
-    elif d.excess_high > TOO_WIDE:
+    elif found is Excess.OPEN:
         scarce = "items" if d.high - d.low > d.expected_high - d.expected_low else "held-out items"
         reading = f"not clearly more than usual, but too few {scarce} to be sure (new: likely {limits})"
     else:

@@ -18,7 +18,7 @@ HOPELESS = "No label is automatic: the model is wrong too often for the limit."
 TRAIN_FURTHER = "More labels alone will not help: train the model further, or allow a larger error in the settings."
 STRICTER = " Spot checks have made the gate stricter since; a recalibration sets it again."
 TOO_STRICT = "No label is automatic: spot checks ask for surer labels than those on which the limit is shown."
-ANSWER_CHECKS = "Have people answer the spot checks before you rely on these labels."
+ANSWER_CHECKS = "Spot checks show how often: have people answer those that wait."
 CHECK_BLIND = "Have people check some automatic labels blind before you rely on them."
 NAMED = 5  # limits in a sentence
 UNCHECKED = "Nobody has checked any of them yet. Some, chosen at random, wait in the tab Spot checks."
@@ -204,7 +204,7 @@ def checked(wrong: int, answers: int, contradicted: int, until_alarm: int | None
     if not answers:
         return UNCHECKED
     found = f"{wrong:,} of {count(answers, 'automatic label')} that people checked blind were wrong ({percent(wrong / answers)})"
-    return " ".join(filter(None, (f"{found}{awaited(contradicted)}.", until_stop(until_alarm))))
+    return " ".join(filter(None, (f"{found}{awaited(contradicted, wrong)}.", until_stop(until_alarm))))
 
 
 def strangers_pass(action: str, seen: str = "") -> str:
@@ -213,7 +213,7 @@ def strangers_pass(action: str, seen: str = "") -> str:
     action: `CHECK_BLIND`, or `ANSWER_CHECKS` where a service draws spot checks. seen: what checks or labels say of them.
     """
     return (
-        "But this data differs from the held-out items, and strange items that look familiar may be labelled wrongly."
+        "But this data differs from the held-out items, and new kinds of items that look familiar may be labelled wrongly."
         f"{f' {seen}.' if seen else ''} {action}"
     )
 
@@ -229,9 +229,20 @@ def second_answers(unconfirmed: int) -> str:
     return f"{rest}. If second answers agree with the model, labels are automatic again. They wait in the tab Spot checks."
 
 
-def awaited(contradicted: int) -> str:
+def awaited(contradicted: int, wrong: int) -> str:
     """How many of the wrong ones rest on one person's word; "" if none does."""
-    return f"; {contradicted:,} contradicted, second answer awaited" if contradicted else ""
+    if not contradicted:
+        return ""
+    which = f"{contradicted:,} of the {wrong:,} wrong" if contradicted < wrong else "the 1 wrong" if wrong == 1 else f"all {wrong:,} wrong"
+    return f"; {which} {'waits' if contradicted == 1 else 'wait'} for a second answer"
+
+
+def past_the_limit(answers: int, labelled: int) -> str:
+    """Why the likely range of what spot checks found reaches past what is allowed."""
+    return (
+        f"The range reaches past that because it rests on {count(answers, 'answer')} alone; the guarantee rests on"
+        f" {count(labelled, 'held-out item')}."
+    )
 
 
 def until_stop(until_alarm: int | None) -> str:

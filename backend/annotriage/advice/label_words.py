@@ -61,7 +61,7 @@ def share(chance: float) -> str:
 def noise_sentence(items: int, share_: float, low: float, high: float, findings: int) -> str:
     """How many of the labels may be wrong."""
     if not findings and not share_:
-        return f"None of {count(items, 'label')} looks wrong. We are 95% confident that at most {percent(high)} are."
+        return f"To the model none of {count(items, 'label')} looks wrong. We are 95% confident that at most {percent(high)} are."
     return (
         f"About {percent(share_)} of {count(items, 'label')} look wrong (likely {percent_range(low, high)});"
         f" {count(findings, 'item')} to look at."
@@ -102,9 +102,9 @@ def agreement_sentence(agree: int, findings: int) -> str:
 
 def new_class_sentence(label: str, items: int, outliers: int) -> str:
     """A label that the model has no class for."""
-    are = "item is" if items == 1 else "items are"
     strange = "1 looks strange to it, too" if outliers == 1 else f"{outliers:,} look strange to it, too"
-    return f"{items:,} {are} labelled {label}, which is none of the model's classes; {strange if outliers else 'none looks strange to it'}."
+    people = f"People labelled {count(items, 'item')} “{label}”, which is none of the model's classes"
+    return f"{people}; {strange if outliers else 'none looks strange to it'}."
 
 
 def training_sentence(share_: float, low: float, high: float, checked: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from annotriage.advice.numbers import count, percent
 
 LEAST_GROUP = 5  # members that wait, from which on a group is worth a look of its own
+NAME = 60  # characters of the name of a task
 
 Words = tuple[str, str]  # the sentence, and what its button says
 
@@ -46,6 +47,20 @@ def look_alikes(alike: int, strange: int) -> Words:
     return f"{alike:,} of the {strange:,} strange items that wait look alike: a new class, or a broken source?", f"See the {alike:,}"
 
 
+def listed(waiting: int, strange: int, unreadable: int) -> Words:
+    """The list of a report: unreadable items are at its top, and strange ones next."""
+    see = "See it" if waiting == 1 else "See them"
+    waits = f"{count(waiting, 'item waits', 'items wait')} for people"
+    if unreadable == waiting:
+        return f"{waits}: {'it is' if waiting == 1 else 'all are'} unreadable.", see
+    if unreadable:
+        then = f", then {'1 strange one' if strange == 1 else f'{strange:,} strange ones'}" if strange else ""
+        return f"{waits}: {unreadable:,} unreadable first{then}.", see
+    if strange > 1:
+        return f"{waits}. Begin with the strangest.", see
+    return f"{waits}{'. Begin with the strange one' if strange and waiting > 1 else ''}.", see
+
+
 def differing(stranger: str, share: float, other: str, other_share: float) -> Words:
     """Two values of one data field bring very different shares of outliers."""
     return (
@@ -75,3 +90,105 @@ def spot_checks_left(checks: int) -> Words:
 def nothing() -> Words:
     """All is done."""
     return "Nothing waits for people.", "See how the data changes"
+
+
+def strangest(task: str) -> Words:
+    """The queue: where to begin. task: the strangest that waits."""
+    return f"The strangest item that waits is task {task[:NAME]}: say what it shows.", "Start with it"
+
+
+def first(task: str) -> Words:
+    """The queue where nothing strange waits, or the list is narrowed to something else."""
+    return f"Task {task[:NAME]} comes first: say what it shows.", "Start with it"
+
+
+def largest_group(items: int) -> Words:
+    """The map: a group among what is strange."""
+    return f"{items:,} strange items look alike, the largest group: see where they lie.", "Show the group"
+
+
+def group_shown(number: int) -> Words:
+    """The map, on which one group is shown."""
+    return f"Group {number} is shown: is it a new class, or a broken source?", f"Decide on group {number}"
+
+
+def strange_shown(items: int) -> Words:
+    """The map, on which no group is known."""
+    return (
+        f"{count(items, 'item is', 'items are')} strange: show {'it' if items == 1 else 'them'} alone, then click a point.",
+        "Show what is strange",
+    )
+
+
+def decide_group(number: int, waiting: int) -> Words:
+    """The groups: the largest of which something waits."""
+    waits = f"{count(waiting, 'item', 'items')} of group {number} {'waits' if waiting == 1 else 'wait'}"
+    return f"{waits}: a new class, or a broken source?", f"Decide on group {number}"
+
+
+def no_group_waits() -> Words:
+    """The groups: nothing of any of them waits."""
+    return "Nothing to do here: no item of a group waits.", ""
+
+
+def check_limit(checks: int) -> Words:
+    """The guarantee: its evidence grows with each spot check that is answered. checks: of automatic labels, still open."""
+    waits = count(checks, "automatic label waits", "automatic labels wait")
+    return f"{waits} to be checked blind: the answers show whether the limit holds.", "Answer spot checks"
+
+
+def decide_findings(findings: int) -> Words:
+    """The label audit: labels in doubt."""
+    return f"{count(findings, 'label looks', 'labels look')} wrong: decide on {'it' if findings == 1 else 'each'}.", "Decide"
+
+
+def findings_spent() -> Words:
+    """The label audit: what is left of it is hardly worth a look."""
+    return "Nothing to do here: fewer than one in ten of the last findings were real.", ""
+
+
+def no_findings() -> Words:
+    """The label audit: no label is in doubt."""
+    return "Nothing to do here: no label is in doubt.", ""
+
+
+def wait_for(what: str) -> Words:
+    """Something is at work. what: as a sentence."""
+    return f"{what} Nothing to do here until then.", ""
+
+
+def check_labels() -> Words:
+    """The label audit before the first one."""
+    return "No label that people gave was checked yet: let the model look for those that seem wrong.", "Check the labels"
+
+
+def set_gold() -> Words:
+    """People: nothing is known of how often they are wrong."""
+    return "Nobody knows how often people are wrong: set some known answers aside, to be asked again.", "Set known answers aside"
+
+
+def share_gold(waiting: int) -> Words:
+    """People: known answers are set aside, and the settings let none be handed out."""
+    said = count(waiting, "known answer is", "known answers are")
+    return f"{said} set aside, but the settings hand none out to people.", "Set their share"
+
+
+def answer_gold(waiting: int) -> Words:
+    """People: known answers are asked among the spot checks."""
+    said = count(waiting, "known answer waits", "known answers wait")
+    return f"{said} among the spot checks: answers to spot checks show how often people are wrong.", "Answer spot checks"
+
+
+def take_over() -> Words:
+    """Training: the new model is better. The page has the button."""
+    return "The new model is better: let it take over.", ""
+
+
+def more_answers() -> Words:
+    """Training: the new model is not shown to be better. The page has the button."""
+    return "The new model is not shown to be better: answer spot checks, then train again.", ""
+
+
+def train() -> Words:
+    """Training: there is something to learn. The page has the button."""
+    return "People have answered what a new model can learn from: train one.", ""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection
 from datetime import UTC, datetime
 
+from annotriage.advice.diversity_words import Excess
 from annotriage.advice.numbers import count
 
 UNITS = ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute"))
@@ -71,19 +72,24 @@ def are_many(some: str) -> bool:
     return " in 10" in some and " 1 in " not in some
 
 
-def reading(share: float | None, low: float | None, expected: float | None, expected_high: float | None) -> str:
-    """What a diversity score means, in a sentence."""
+def reading(share: float | None, expected: float | None, excess: Excess, held_out: int) -> str:
+    """What a diversity score means, in a sentence. expected: of normal data, None where `excess` is unknown; held_out: items behind it."""
     if share is None:
         return "Nothing could be scored yet."
     some = about_one_in(share)
     many = are_many(some)
     said = f"{some[0].upper()}{some[1:]} {'of the new items is' if some == 'none' else 'new items are' if many else 'new items is'}"
     said += " unlike anything the model was trained on."
-    if expected is None or expected_high is None or low is None:
+    if expected is None or excess is Excess.UNKNOWN:
+        if held_out:
+            few = count(held_out, "held-out item is", "held-out items are")
+            return f"{said} {few} too few to say what normal data would give."
         return f"{said} Without held-out items nobody knows what normal data would give."
     normal = about_one_in(expected).removeprefix("about ")
-    if low > expected_high:
+    if excess is Excess.NEW:
         return f"{said} Normal data would give {normal}, so {'much' if share > 2 * expected else 'some'} of this is new."
+    if excess is Excess.OPEN:
+        return f"{said} Normal data would give {normal}: no clear difference, but there is too little data to be sure."
     return f"{said} Normal data would give {normal}, so this looks like normal data."
 
 

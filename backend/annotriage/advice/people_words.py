@@ -8,18 +8,14 @@ from annotriage.advice.numbers import count, percent, percent_range
 
 NOTHING = 0.005  # limits that near to none and all say nothing
 FEW = 30  # answers below which a figure is a first impression
-NO_GOLD = (
-    "Nobody knows how often people are wrong: no task with a known answer was asked yet. To find out, set known answers aside and mix"
-    " some into what people are handed (setting gold_share, for example 3%)."
-)
+NO_GOLD = "How often people are wrong is not measured."
+TO_KNOW = "To know, keep some known answers and mix them into what people are handed, for example 3% of it."
 ALL_WRONG = (
     "Every answer differs from the known one. Look at the known answers and at the names of the labels first: it is likelier that they are"
     " amiss than that people are always wrong."
 )
 NO_ANSWERS = "People have answered nothing here yet. What they answer is compared as it comes in."
-ONE_CLASS = (
-    "All known answers are of one class, so nothing shows how people do on the others. Set known answers of other classes aside, too."
-)
+ONE_CLASS = "All known answers are of one class, so nothing shows how people do on the others. Keep known answers of other classes, too."
 NOBODY_TWICE = (
     "No task was answered by two people, so nothing shows how far they agree. Let some tasks be answered twice: in Label Studio's project"
     " settings, Annotation, set annotations per task to 2."
@@ -51,9 +47,9 @@ def gold_state(share: float, waiting: int, open_: int, answered: int) -> str:
     if not waiting and not open_ and not answered:
         return NO_GOLD
     if not share:
-        return f"{count(waiting, 'known answer')} set aside, and none is mixed in: gold_share is 0. Set it on the Settings page."
+        return f"{count(waiting, 'known answer is', 'known answers are')} kept, and none is mixed in: their share is 0% in the settings."
     if not waiting:
-        return "All known answers are with people or answered: set more aside, or nothing more is learned."
+        return "All known answers are with people or answered: keep more, or nothing more is learned."
     return f"{count(waiting, 'known answer')} wait to be mixed in, {percent(share)} of what people are handed."
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from annotriage.advice.numbers import count, percent
 from annotriage.diagnosis.query_sets import Accuracy
+from annotriage.diagnosis.ratios import LARGEST_RATIO
 from annotriage.diagnosis.samplers import Method
 from annotriage.diagnosis.view import Why
 
@@ -25,7 +26,7 @@ def cluster_name(method: Method, number: int, names: Sequence[str]) -> str:
 def why_sentence(why: Why, cluster: str, ratio: float) -> str:
     """Why an item is in the sample."""
     where = "all items" if cluster == "all" else cluster
-    odds = f"{ratio:.3g}" if ratio < 1e4 else "over 10,000"
+    odds = f"{ratio:.3g}" if ratio < LARGEST_RATIO else f"over {LARGEST_RATIO:,.0f}"
     return {
         Why.RANDOM: f"drawn at random from {where}",
         Why.DOUBTFUL: f"among the least sure of {where}: odds of {odds} to 1 that it belongs there",

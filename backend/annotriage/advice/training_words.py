@@ -46,6 +46,35 @@ def takeover_sentence(takes_over: str, kept: Paired | None, gained: Paired | Non
     return " ".join(reasons)
 
 
+def model_headline(takes_over: str | None) -> str:
+    """Where the latest model stands, in one sentence without figures. takes_over: as the comparison says; None where there is none."""
+    if takes_over == "yes":
+        return "The new model is better: let it take over."
+    if takes_over == "no":
+        return "The new model is worse: the old one stays in force."
+    return "The new model is not shown to be better: the old one stays in force."
+
+
+def what_decides(takes_over: str | None, judging: int) -> str:
+    """What to do where a new model does not take over; "" where it may. judging: answers of the random sample that are there."""
+    if takes_over == "yes":
+        return ""
+    if takes_over == "no":
+        return "Have people answer more of what is strange or unsure, then train again."
+    so_far = f"So far {count(judging, 'random answer judges', 'random answers judge')} both models."
+    return f"More answers decide it: have people answer spot checks, then train again. {so_far}"
+
+
+def at_first(labelled: int, needed: int | None) -> str:
+    """That under the new model no label would be automatic. labelled, needed: held-out items there, and enough; None: hopeless."""
+    if needed is None:
+        return "If the new model took over now, no label would be automatic: it is wrong too often for the limit."
+    return (
+        f"If the new model took over now, no label would be automatic at first: {labelled:,} labelled held-out items are there,"
+        f" {about(needed)} are likely to be enough."
+    )
+
+
 def visits_sentence(visits: int, samples: int, epochs: int, perplexity: str, below: float, above: float) -> str:
     """What the training cost in samples trained on, and by which thresholds samples were left out."""
     whole = samples * epochs

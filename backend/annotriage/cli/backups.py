@@ -139,7 +139,7 @@ def erase(project: str, items: tuple[str, ...], as_json: bool, config: Path | No
     ),
 )
 @click.option("--project", help="Show how well people answer in this project.")
-@click.option("--gold", type=PATH, help="With --project: CSV of known answers (task,label) to be set aside and asked blind.")
+@click.option("--gold", type=PATH, help="With --project: CSV of known answers (task,label) to keep and ask blind.")
 @click.option(
     "--ground-truths", type=click.IntRange(1, 1000), help="With --project: set so many answers aside that are marked as ground truth."
 )

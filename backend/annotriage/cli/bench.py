@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from annotriage.cli.options import (
     PATH,
@@ -32,6 +33,8 @@ def _bench_data(run: Run, items: int, seconds: float) -> None:
     _print(run_bench(run.reference, run.data, items=items, seconds=seconds, **run.how), run.as_json)
 
 
+WITH_PROJECT = ("project", "items", "seconds", "config", "quiet", "as_json")  # all that counts with --project
+
 _of_data = reads_data(_bench_data)
 
 
@@ -56,7 +59,7 @@ def bench(reference_path: Path | None, data: str | None, project: str | None, it
 
     Every figure is measured on this machine in the same run as `annotriage triage`; nothing is kept. With --project the worker's own steps
     are taken with the last tasks of a connected project, its verdicts are written and taken back, and what the service has recorded of
-    waiting is told too; options of the run are then those of the service.
+    waiting is told too; settings of the run, --model and --labeling-config are then those of the service, and cannot be given.
     """
     if project is None:
         if reference_path is None or data is None:
@@ -65,6 +68,13 @@ def bench(reference_path: Path | None, data: str | None, project: str | None, it
         return
     if reference_path is not None or data is not None:
         raise click.UsageError("--project is given in place of --reference and --data: the project has its own.")
+    context = click.get_current_context()
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if given and option.name not in WITH_PROJECT:
+            raise click.UsageError(
+                f"{option.opts[0]} does nothing with --project, which is tried with the settings of the service; leave it out."
+            )
     from annotriage.service.judging.speed import bench_project
 
     with service_process(config_file(options["config"])) as process:

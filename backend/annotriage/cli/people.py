@@ -19,7 +19,7 @@ from annotriage.service.readings.people import PeopleState
 def print_people(
     project: str, gold_file: Path | None, ground_truths: int | None, take_gold_out: bool, as_json: bool, config: Path | None
 ) -> None:
-    """Set known answers aside, or take answered copies out, where that is asked for; then say how well people answer."""
+    """Keep known answers, or take answered copies out, where that is asked for; then say how well people answer."""
     from annotriage.service.quality import gold
     from annotriage.service.readings.people import people_state
     from annotriage.store.projects import project_of
@@ -33,7 +33,7 @@ def print_people(
         asked = [] if known is None else [gold.set_aside(process, found, known, by)]
         asked += [] if ground_truths is None else [gold.set_truths_aside(process, found, ground_truths, by)]
         for done in asked:
-            said.append(f"{count(done.added, 'known answer')} set aside.")
+            said.append(f"{count(done.added, 'known answer')} kept.")
             said += [f"{number:,} left out: {why}." for why, number in done.left.items()]
         said += gold.take_gold_out(process, found) if take_gold_out else []
         with process.store.reading() as connection:
@@ -61,7 +61,7 @@ def read_known(file: Path) -> dict[str, tuple[str, ...]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file}: cannot be read as a CSV file in UTF-8 ({error})") from error
     if not known:
-        raise DataError(f"{file}: has no known answers; write a line for each, as 4711,cat")
+        raise DataError(f"{file}: has no known answers; write a line for each, as 4711,label")
     return known
 
 

@@ -5,6 +5,7 @@ Source: Mehta et al., Sampling for Deep Learning Model Diagnosis, 2020, section 
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -102,6 +103,11 @@ def weighted_draw(clusters: Clusters, size: int, rng: np.random.Generator) -> Ch
 def weights_of(ratio: Array) -> Array:
     """1 / ratio, the ratio clipped to 0.001 .. 1,000, so that no item draws all or nothing."""
     return np.asarray(1 / np.clip(ratio, 1 / LARGEST_RATIO, LARGEST_RATIO))
+
+
+def told(ratio: float) -> float | None:
+    """A ratio as people and files are given it: at most `LARGEST_RATIO`, also where it is infinite; None where the method knows none."""
+    return None if math.isnan(ratio) else min(ratio, LARGEST_RATIO)
 
 
 def _with_quotas(clusters: Clusters, size: int) -> list[tuple[Array, int]]:

@@ -68,10 +68,13 @@ class Assessment:
     searched: int
 
 
-def assess(reference: Reference, columns: Columns, settings: Settings, *, probation: Probation | None = None) -> Assessment:
+def assess(
+    reference: Reference, columns: Columns, settings: Settings, *, probation: Probation | None = None, whole: bool = False
+) -> Assessment:
     """The state of a dataset, compared with the reference's held-out items.
 
     settings: the thresholds of the advice, and the seed. probation: of this dataset; None before its first audit answer.
+    whole: whether it is all of a project.
     """
     groups = _groups(columns.strangers)
     measured = diversity(
@@ -100,6 +103,7 @@ def assess(reference: Reference, columns: Columns, settings: Settings, *, probat
         thresholds,
         largest_group_share=groups[0].size / searched if groups else 0.0,
         probation=probation,
+        whole=whole,
     )
     return Assessment(measured, advice, groups, searched)
 

@@ -105,26 +105,21 @@ class Detector:
         cluster = self.nearest.distances(views[0].directions).argmin(axis=1)
         members = np.column_stack([member.score.score(views[member.layer]) for member in self.members])
         axes = combine(members, cluster, self.members, self.medians, self.spans)[:, None]
-        parts = [view.directions[:, : self.dimensions] for view in views]
-        if self.source is not None:
-            vectors = self.source.vectors(activations)
+        vectors = None if self.source is None else self.source.vectors(activations)
+        if self.source is not None and vectors is not None:
             axes = np.column_stack([axes, self.source.score(vectors)])
             members = np.column_stack([members, axes[:, 1]])
-            parts.append(vectors @ self.source.axes)
         surprise = np.full((len(axes), 2), np.nan)
         if self.two_axes:
             surprise[:, : axes.shape[1]] = self._tails.surprise(axes)
         score = self._tails.scores(axes) if self.two_axes else axes[:, 0]
-        compressed = np.hstack([part / scale for part, scale in zip(parts, self.scales, strict=True)])
-        return Measured(cluster, members, axes, score, surprise, compressed)
+        return Measured(cluster, members, axes, score, surprise, self._side_by_side([view.directions for view in views], vectors))
 
     def placed(self, activations: Sequence[Array]) -> Array:
         """Where N items lie, (N, n), as `Measured.compressed`, without scoring them: activations as of `measure`."""
         layers = zip(activations, self.directions, strict=False)  # the source reads its own layers
-        parts = [pca.transform(l2_normalise(activation))[:, : self.dimensions] for activation, pca in layers]
-        if self.source is not None:
-            parts.append(self.source.vectors(activations) @ self.source.axes)
-        return np.hstack([part / scale for part, scale in zip(parts, self.scales, strict=True)])
+        directions = [pca.transform(l2_normalise(activation)) for activation, pca in layers]
+        return self._side_by_side(directions, None if self.source is None else self.source.vectors(activations))
 
     def calibrated(self, activations: Sequence[Array], logits: Array) -> tuple[Detector, Measured]:
         """The detector that measures against these held-out items, and what it says of themselves, each at its place among them."""
@@ -190,6 +185,13 @@ class Detector:
         if not self.two_axes:
             return self.training[:, 0]
         return self._tails.own if self.tails is None else self._tails.scores(self.training)
+
+    def _side_by_side(self, directions: Sequence[Array], vectors: Array | None) -> Array:
+        """The compressed points. directions: of each layer. vectors: the source's, None where there is none."""
+        parts = [part[:, : self.dimensions] for part in directions]
+        if self.source is not None and vectors is not None:
+            parts.append(vectors @ self.source.axes)
+        return np.hstack([part / scale for part, scale in zip(parts, self.scales, strict=True)])
 
     def _views(self, activations: Sequence[Array], logits: Array) -> list[View]:
         views = []

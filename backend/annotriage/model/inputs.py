@@ -264,7 +264,17 @@ def _no_image(stream: BinaryIO, where: str) -> str:
         return f"{where}: is a HEIC or HEIF picture, as phones take them, which is not read; convert it to JPEG or PNG"
     if start[:4] in _TIFF:
         return f"{where}: is a TIFF {_kind_of_tiff(stream)}, which is not read; save it with 1 or 3 channels of 8 bits, or as PNG"
-    return f"{where}: is no image that can be read (it begins with {start[:8]!r}); convert it to PNG, JPEG, WebP, BMP, GIF or TIFF"
+    return f"{where}: is no image that can be read ({_beginning(start)}); convert it to PNG, JPEG, WebP, BMP, GIF or TIFF"
+
+
+def _beginning(start: bytes) -> str:
+    """What a file that is no image begins with, in words."""
+    if not any(start):
+        return "it begins with nothing but zeros"
+    text = start[:24]
+    if all(32 <= byte < 127 for byte in text):
+        return f"it begins with the text {text.decode('ascii')!r}"
+    return "its beginning is that of no picture format"
 
 
 def _kind_of_tiff(stream: BinaryIO) -> str:

@@ -32,7 +32,7 @@ def atlas_data(found: Atlas, shown: Array) -> dict[str, Any]:
     for kind, about in enumerate(classes):
         called = usual & (view.predicted == kind)
         about |= {"usual": int(called.sum()), "usual_wrong": int(view.wrong[called].sum())}
-    layers = [layer_data(inside, layer, found.space, strange=shown[inside.strange[shown]]) for layer in found.layers]
+    layers = [layer_data(inside, layer, found.space, LISTED, shown[inside.strange[shown]]) for layer in found.layers]
     for layer in layers:
         for level in layer["levels"]:
             for cell in level["cells"]:
@@ -48,7 +48,14 @@ def atlas_data(found: Atlas, shown: Array) -> dict[str, Any]:
             "strange": np.flatnonzero(inside.strange[shown]).tolist(),
         },
         "layers": layers,
+        "bank": found.bank,
     }
+
+
+def drawn_in(inside: Inside) -> Array:
+    """Rows of the strange items that the page draws: all where it tells of all items, else `STRANGE` of them at random."""
+    strange = np.flatnonzero(inside.strange)
+    return strange if len(inside.ids) <= ALL_SHOWN else np.random.default_rng(0).permutation(strange)[:STRANGE]
 
 
 def shown_rows(found: Atlas) -> Array:
@@ -60,8 +67,7 @@ def shown_rows(found: Atlas) -> Array:
         return np.arange(count)
     cells = (cell for layer in found.layers for level in layer.levels.values() for cell in level)
     parts = [cell.items[:LISTED] for cell in cells]
-    strange = np.flatnonzero(inside.strange)
-    parts.append(np.random.default_rng(0).permutation(strange)[:STRANGE])
+    parts.append(drawn_in(inside))
     surest = np.argsort(-found.sure, kind="stable")
     surest = surest[~inside.strange[surest]]
     parts += [surest[view.predicted[surest] == kind][:BOXES] for kind in range(view.classes)]
@@ -85,7 +91,7 @@ def _class(inside: Inside, kind: int) -> dict[str, Any]:
     }
 
 
-def layer_data(inside: Inside, layer: LayerAtlas, space: LabelSpace, listed: int = LISTED, strange: Array | None = None) -> dict[str, Any]:
+def layer_data(inside: Inside, layer: LayerAtlas, space: LabelSpace, listed: int, strange: Array | None = None) -> dict[str, Any]:
     """A layer: its cells in each size, where its classes lie, and which are alike. listed: items of a cell that can be looked at. strange:
     rows of the strange items that are drawn in, by default all."""
     return {

@@ -23,7 +23,7 @@ from annotriage.engine.diagnosis.faces import MadeFace, make_faces
 from annotriage.engine.folders import refuse_existing, whole_folder
 from annotriage.engine.reference import Reference
 from annotriage.errors import SettingError
-from annotriage.report.atlas_data import atlas_data, shown_rows
+from annotriage.report.atlas_data import atlas_data, drawn_in, shown_rows
 from annotriage.report.graph_page import PAGE as GRAPH
 from annotriage.report.graph_page import write_graph
 from annotriage.report.html import bundle, frame, template, write_page
@@ -76,7 +76,7 @@ def sentences(found: Atlas) -> list[str]:
     """What there is to say about an atlas."""
     inside = found.inside
     taken = Counter(inside.names[kind] for kind in inside.view.predicted[inside.strange].tolist() if kind != UNLABELLED)
-    strange = strange_sentence(int(inside.strange.sum()), len(inside.ids), taken.most_common())
+    strange = strange_sentence(int(inside.strange.sum()), len(inside.ids), taken.most_common(), len(drawn_in(inside)))
     said = [explained_sentence(layer.name, layer.explained) for layer in found.layers]
     said += [places_sentence(layer.name) for layer in found.layers if layer.patches]
     for gradients in (False, True):

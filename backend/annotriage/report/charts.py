@@ -158,6 +158,22 @@ def interval_row(share: float, low: float, high: float, mark: float, upper: floa
     return svg.frame(described, "", width, 24, parts)
 
 
+def interval_chart(share: float, low: float, high: float, mark: float, upper: float, described: str, colour: str) -> Markup:
+    """The same picture by itself: larger, with numbers along its axis, and `mark` named as what is allowed."""
+    width, y, left = 460.0, 40.0, 24.0
+
+    def x(value: float) -> float:
+        return left + (width - 2 * left) * min(max(value, 0.0) / upper, 1.0)
+
+    parts = [svg.line(left, y, width - left, y, "c-grid")]
+    parts += [svg.text(x(tick), y + 34, svg.tick_label(tick), "c-tick") for tick in svg.ticks(upper)]
+    parts.append(svg.line(x(low), y, x(high), y, f"c-whisker {colour}"))
+    parts.append(svg.line(x(mark), y - 14, x(mark), y + 14, "c-mark"))
+    parts.append(svg.text(x(mark), y - 22, f"{percent(mark)} allowed", "c-tick"))
+    parts.append(svg.dot(x(share), y, 8, colour))
+    return svg.frame(described, "", width, 84, parts)
+
+
 def trend_chart(moments: Sequence[Moment], expected: float | None, described: str, start: float, end: float) -> Markup:
     """A share over time as a line within the band of its 95% limits, and what normal data would give. moments: the first first."""
     known = [moment for moment in moments if moment.share is not None]

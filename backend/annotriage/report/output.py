@@ -139,7 +139,8 @@ def limit_sentence(triage: Triage) -> str:
     seen = ""
     if found is not None and found.foreign:
         are = "is" if found.foreign == 1 else "are"
-        seen = f"Of {count(found.foreign, 'item')} here that {are} of no known class, {found.foreign_auto:,} did"
+        labelled = count(found.foreign_auto, "was labelled automatically", "were labelled automatically")
+        seen = f"Of {count(found.foreign, 'item')} here that {are} of no known class, {labelled}"
     return f"{said} {strangers_pass(CHECK_BLIND, seen)}"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from annotriage.advice import next_words
+from annotriage.advice.diversity_words import excess_of
 from annotriage.advice.numbers import count, percent
 from annotriage.advice.page_words import reading
 from annotriage.advice.route_words import FAILURES
@@ -26,22 +27,24 @@ class NextStep:
 
 
 def next_step(report: Report) -> NextStep | None:
-    """The most useful thing to do with a dataset, by the rule of the dashboard: a large group first; None where nothing was read."""
+    """The most useful thing to do with a dataset: a large group first, else what waits, in the order in which it is listed; None where
+    nothing was read."""
     if not sum(report.counts.values()):
         return None
+    strange, unreadable = report.counts.get(Route.OUTLIER, 0), report.counts.get(Route.FAILED, 0)
     largest = max((group.size for group in report.groups), default=0)
     if largest >= next_words.LEAST_GROUP:
-        return NextStep(*next_words.look_alikes(largest, report.counts.get(Route.OUTLIER, 0)), "groups")
+        return NextStep(*next_words.look_alikes(largest, strange), "groups")
     if not report.waiting_total:
         return NextStep("Nothing waits for people.", "", "")
-    waits = count(report.waiting_total, "item waits", "items wait")
-    return NextStep(f"{waits} for people. Begin with the strangest.", "See them", "waiting")
+    return NextStep(*next_words.listed(report.waiting_total, strange, unreadable), "waiting")
 
 
 def reading_of(diversity: Diversity) -> str:
     """What the share of strange items means, as on the dashboard."""
-    expected, high = (diversity.expected, diversity.expected_high) if diversity.calibrated else (None, None)
-    return reading(diversity.share if diversity.n else None, diversity.low, expected, high)
+    excess = excess_of(diversity.calibrated, diversity.excess_low, diversity.excess_high, diversity.p_value)
+    expected = diversity.expected if diversity.calibrated else None
+    return reading(diversity.share if diversity.n else None, expected, excess, diversity.held_out)
 
 
 def items_sentence(report: Report) -> str:
@@ -58,7 +61,7 @@ def items_sentence(report: Report) -> str:
         off = " because automatic labels are off (see the guarantee below)" if not report.guarantee.auto else ""
         return f"{'The only item goes' if total == 1 else f'All {total:,} items go'} to a person{off}."
     share = f"{auto:,} of {count(total, 'item')} ({percent(auto / total, 0)})"
-    labelled = f"{share} {'gets' if auto == 1 else 'get'} the model’s label as a pre-annotation"
+    labelled = f"{share} {'gets' if auto == 1 else 'get'} an automatic label"
     people = f"; {count(total - auto, 'item goes', 'items go')} to a person" if total > auto else ""
     return f"{labelled}{people}."
 

@@ -118,7 +118,7 @@ def set_aside(connection: Connection, project: Project, known: Mapping[str, Sequ
         elif row.drawn:
             left["a spot check, whose answers carry the guarantee"] += 1
         elif row.taken:
-            left["set aside already"] += 1
+            left["kept already"] += 1
         elif not labels:
             left["without a label"] += 1
         else:

@@ -6,6 +6,7 @@ fixed number of rows at a time and say where they stopped.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,8 +18,10 @@ from sqlalchemy import (
     Connection,
     Integer,
     Select,
+    Text,
     and_,
     bindparam,
+    cast,
     exists,
     false,
     func,
@@ -202,6 +205,26 @@ def _in_groups(project_id: int, dataset_id: int | None) -> Select[int, int]:
     query = select(group_member.c.number, func.count()).join(item, item.c.id == group_member.c.item_id)
     query = query.where(group_member.c.dataset_id == chosen, group_member.c.number.in_(among("these")), *stands(Filters()))
     return of_routes(query, Filters()).group_by(group_member.c.number)
+
+
+@read_each
+def answers_in_groups(
+    connection: Connection, numbers: Sequence[int], project: Project, dataset_id: int | None = None
+) -> dict[int, dict[tuple[str, ...], int]]:
+    """What people answered on members of groups, as `waiting_in_groups`: how often which labels; open spot checks take no part."""
+    found: dict[int, dict[tuple[str, ...], int]] = {}
+    for number, labels, n in connection.execute(_answered_in_groups(project.id, dataset_id), {"these": numbers}):
+        found.setdefault(number, {})[tuple(json.loads(labels or "[]") or ())] = int(n)
+    return found
+
+
+@lru_cache(64)
+def _answered_in_groups(project_id: int, dataset_id: int | None) -> Select[int, str, int]:
+    chosen = dataset_id if dataset_id is not None else id_of_all(project_id)
+    labels, answered = cast(item.c.labels, Text), Filters(state=Standing.ANSWERED)
+    query = select(group_member.c.number, labels, func.count()).join(item, item.c.id == group_member.c.item_id)
+    query = query.where(group_member.c.dataset_id == chosen, group_member.c.number.in_(among("these")), *stands(answered))
+    return of_routes(query, answered).group_by(group_member.c.number, labels)
 
 
 def ids_of(connection: Connection, project: Project, filters: Filters) -> list[int]:

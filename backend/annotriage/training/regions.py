@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from annotriage.engine.collecting import Collected
 from annotriage.engine.diagnosis.labelling_next import BY_ODDS, odds_of_further
+from annotriage.engine.kept_rows import blocks
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.reference import Reference
 from annotriage.latent.density import Density, fit_density
@@ -53,7 +54,7 @@ class Candidate:
 
     surprise: -ln density, in nats, larger = rarer. region: the nearest one's number, 0 if none was found. label: what the new model says
     of it. outlier_score: how strange it is, 1 = stranger than all held-out items. ratio: odds that it belongs to the class or cluster where
-    it lies, None unless a sampler ranked it.
+    it lies, at most 1,000, None unless a sampler ranked it.
     """
 
     id: str
@@ -113,7 +114,11 @@ def rank_pool(
     pool: what the new model makes of them. collect: one of `COLLECT`. Raises FitError where a sampler finds one class alone.
     """
     surprise = density.surprise(pool.activations[0])
-    ratios = None if collect == RAREST else odds_of_further(reference, pool.activations[0], collect, reference.settings.seed)
+    ratios = None
+    if collect != RAREST:
+        parts = ([layer[some] for layer in pool.activations] for some in blocks(len(pool.ids)))
+        points = np.concatenate([reference.detector.placed(part) for part in parts])
+        ratios = odds_of_further(reference, points, collect, reference.settings.seed)
     judged = reference.judge(Outputs(pool.logits, pool.activations))
     near = np.zeros(len(surprise), dtype=int)
     if regions:

@@ -20,7 +20,7 @@ from annotriage.engine.collecting import Collected, collect
 from annotriage.engine.fitting import fit_collected
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.reference import Reference
-from annotriage.errors import ModelError, SettingError, TrainingError
+from annotriage.errors import AnnotriageError, ModelError, SettingError, TrainingError
 from annotriage.model import Model, Outputs, load_model
 from annotriage.model.onnx_head import onnx_encoder_with_head, write_onnx_head
 from annotriage.model.spec import ModelSpec
@@ -71,7 +71,8 @@ class Training:
 
     spec: of the new model, an .onnx file beside it. reference: fitted with it. former: the reference that it was trained from, None for an
     encoder's first head. new_classes: those the former did not know; never_auto: those of them that are never labelled automatically yet.
-    comparison: None without held-out labels. resumed: epochs that an earlier, stopped run had done. candidates: None without a pool.
+    comparison: None without held-out labels. resumed: epochs that an earlier, stopped run had done. candidates: None without a pool, or
+    where a note says why they could not be ranked.
     strange: None unless it was asked for.
     """
 
@@ -138,6 +139,7 @@ def retrain(
     names = dict(spec.aliases)
     others = (None if source is None else answered(source).renamed(names) for source in (reviewed, augmented, calibration, keep_out))
     sources = Sources(opened(train).renamed(names), *others)
+    pool = None if wishes.pool is None else opened(wishes.pool)
     classes, notes = classes_to_learn(sources, spec.classes, new_classes)
     saved_at = state or folder
     with_base = _base_spec(spec, classes, SavedState.folder_of(saved_at) / "base", plan)
@@ -168,10 +170,15 @@ def retrain(
 
     density = wanted_density(trained, len(classes), plan.perplexity, plan.seed)
     regions = low_density_regions(trained, density, space)
-    candidates = None
-    if wishes.pool is not None:
-        pool = collect(new, opened(wishes.pool), space, settings, progress, "pool", lambda item: None)
-        candidates = rank_pool(pool, reference, density, trained, regions, wishes.collect)
+    candidates, pool_notes = None, []
+    if pool is not None:
+        try:
+            candidates = rank_pool(
+                collect(new, pool, space, settings, progress, "pool", lambda item: None),
+                *(reference, density, trained, regions, wishes.collect),
+            )
+        except (AnnotriageError, MemoryError) as error:  # the model is trained, and stays
+            pool_notes.append(f"The pool's items could not be ranked: {'memory ran out' if isinstance(error, MemoryError) else error}")
     importance, proposal, curve = _further(wishes, examples, measured_on, plan, space, progress)
     strange = None
     if wishes.strange and former is not None and measured_on is not None:
@@ -195,7 +202,7 @@ def retrain(
         strange=strange,
         resumed=resumed,
         seconds=time.perf_counter() - started,
-        notes=(*notes, *examples.notes, *start.notes, *_precision_note(spec, made)),
+        notes=(*notes, *examples.notes, *start.notes, *_precision_note(spec, made), *pool_notes),
     )
 
 

@@ -17,12 +17,13 @@ from annotriage.states import Time
 from annotriage.store.projects import Project
 
 
-def as_json(answer: Any, status: int = 200) -> Response:
-    """A dataclass for programs.
+def as_json(answer: Any, status: int = 200, **also: Any) -> Response:
+    """A dataclass for programs. also: what stands beside its fields.
 
     Moments are in ISO 8601, and what is not known is null; pictures are left out, as they draw figures that are there.
     """
-    return Response(json.dumps(_plain(answer), allow_nan=False), status, mimetype="application/json")
+    plain = _plain(answer)
+    return Response(json.dumps(plain | _plain(also) if also else plain, allow_nan=False), status, mimetype="application/json")
 
 
 def time_text(seconds: float) -> str:

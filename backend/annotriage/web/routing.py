@@ -13,18 +13,19 @@ from typing import Any
 
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
+from sqlalchemy import Connection
 from werkzeug.routing import IntegerConverter, UnicodeConverter, ValidationError
 
 from annotriage.service.operations.process import Process
-from annotriage.service.readings.next_step import NextStep, next_step
-from annotriage.store.projects import mark_of, projects
+from annotriage.service.readings.page_step import PageSteps, page_steps
+from annotriage.store.projects import Project, mark_of, projects
 from annotriage.web.plain import as_json
 from annotriage.web.visited import visited_project
 
 View = Callable[..., ResponseReturnValue]
 Decorator = Callable[[View], View]
 PROJECT = "/projects/<project>"
-_Whole = tuple[Any, str, NextStep | None]  # a page, its mark, and what is to be done next in its project
+_Whole = tuple[Any, str, PageSteps | None]  # a page, its mark, and what is to be done next on it
 
 
 class Plain(UnicodeConverter):
@@ -74,9 +75,9 @@ class Routes:
             if of is None:
                 return page, mark, None
             with self.process.store.reading() as connection:
-                return page, mark, next_step(connection, of)
+                return page, mark, _steps(connection, of, name, page)
 
-        self._add(rule, name, whole, build, shown)
+        self._add(rule, name, whole, shown)
 
     def project_page(self, rule: str, name: str, build: Callable[..., Any], **shown: Any) -> None:
         """A page of a project and its twin. build: called with a connection, the project and further parts of the address.
@@ -89,27 +90,26 @@ class Routes:
                 of = visited_project(connection, project)
                 mark = _text_of(mark_of(connection, [of]))
                 page = build(connection, of, **parts)
-                return page, mark, next_step(connection, of) if dataclasses.is_dataclass(page) else None
+                return page, mark, _steps(connection, of, name, page) if dataclasses.is_dataclass(page) else None
 
-        def of_project(project: str, **parts: Any) -> Any:
-            with self.process.store.reading() as connection:
-                return build(connection, visited_project(connection, project), **parts)
+        self._add(PROJECT + rule, name, whole, shown)
 
-        self._add(PROJECT + rule, name, whole, of_project, shown)
-
-    def _add(self, rule: str, name: str, whole: Callable[..., _Whole], build: Callable[..., Any], shown: dict[str, Any]) -> None:
-        """The addresses of a page and its twin. whole: the page with what stands around it; build: the page alone."""
+    def _add(self, rule: str, name: str, whole: Callable[..., _Whole], shown: dict[str, Any]) -> None:
+        """The addresses of a page and its twin. whole: the page with what stands around it."""
 
         def as_html(**parts: Any) -> ResponseReturnValue:
-            page, mark, step = whole(**parts)
+            page, mark, steps = whole(**parts)
             if not dataclasses.is_dataclass(page):
                 elsewhere: ResponseReturnValue = page
                 return elsewhere
-            return render_template(f"{name}.html", page=page, mark=mark, **self._around(page, step), **shown)
+            return render_template(f"{name}.html", page=page, mark=mark, **self._around(page, steps), **shown)
 
         def twin(**parts: Any) -> ResponseReturnValue:
-            page = build(**parts)
-            return as_json(page) if dataclasses.is_dataclass(page) else page
+            page, _, steps = whole(**parts)
+            if not dataclasses.is_dataclass(page):
+                elsewhere: ResponseReturnValue = page
+                return elsewhere
+            return as_json(page) if steps is None else as_json(page, next_step=steps)
 
         self.pages.add_url_rule("/overview.json" if rule == "/" else f"{rule}.json", f"{name}_json", twin)
         shown_at = rule
@@ -119,12 +119,12 @@ class Routes:
             shown_at = f"{rule}/page"
         self.pages.add_url_rule(shown_at, name, as_html)
 
-    def _around(self, page: Any, step: NextStep | None) -> dict[str, Any]:
+    def _around(self, page: Any, steps: PageSteps | None) -> dict[str, Any]:
         """What the frame of a project's pages shows around each of them."""
         project = getattr(page, "project", None)
         if project is None:
             return {"project": None}
-        return {"project": project, "next": step, "address": self.process.tool_project(project).address()}
+        return {"project": project, "next": steps, "address": self.process.tool_project(project).address()}
 
     def mark(self, project: str | None = None) -> str:
         """A short text that changes whenever something that pages show does: those of a project, or those of all."""
@@ -167,6 +167,12 @@ class Routes:
             return view
 
         return decorate
+
+
+def _steps(connection: Connection, project: Project, name: str, page: Any) -> PageSteps:
+    """What to do next on a page. page: with the walk through its list, if it has one."""
+    walk = getattr(page, "walk", None)
+    return page_steps(connection, project, name) if walk is None else page_steps(connection, project, name, walk.filters, walk.kept)
 
 
 def _text_of(mark: tuple[object, ...]) -> str:

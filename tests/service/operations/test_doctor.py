@@ -269,7 +269,7 @@ def test_one_person_alone_is_told_that_nobody_can_confirm_a_contradiction(checks
         connection.execute(update(spot_check).where(spot_check.c.item_id.in_(three)).values(state="disagreed", answered_at=time.time()))
     found = checks("3")
     assert "3 of 3 automatic labels" in found["guarantee"].found
-    assert "3 contradicted, second answer awaited" in found["guarantee"].found
+    assert "3 wrong wait for a second answer" in found["guarantee"].found
     assert "one person alone answers: nobody else can confirm 3 contradictions" in found["second answers"].found
     assert "page Guarantee" in found["second answers"].fix
 

@@ -51,7 +51,8 @@ def test_a_snapshot_says_what_triage_of_the_same_pictures_says(process, connect,
     assert [list(row.values()) for row in found["clusters"]] == [pytest.approx(list(row.values())) for row in wanted["clusters"]]
     assert found["mmd"] == pytest.approx(wanted["mmd"], rel=0.05)
     assert found["mmd_p"] == wanted["mmd_p"]
-    assert taken.facts["advice"] == expected.summary()["advice"]
+    assert latest(process, project, "batch").facts["advice"] == expected.summary()["advice"]
+    assert taken.facts["advice"][:-1] == expected.summary()["advice"][:-1], "on all items the last one speaks of the spot checks"
     assert taken.facts["counts"] == expected.counts
     assert (taken.n, taken.outliers, taken.failed) == (found["n"], found["outliers"], 1)
     assert (taken.low, taken.high) == (found["low"], found["high"])

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotriage.diagnosis.atlas.head import Head
+from annotriage.diagnosis.atlas.pieces import mean_of, pieces
 
 Array = NDArray[Any]
 
@@ -55,9 +56,9 @@ def cells_of(places: Array, activations: Array, head: Head, side: int, evidence:
     order = np.argsort(numbers, kind="stable")
     for items in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
         number = int(numbers[items[0]])
-        mean = activations[items].mean(axis=0, dtype=np.float64)
+        mean = mean_of(activations, items)
         said = (mean - overall) @ head.weights if evidence is None else evidence[items].mean(axis=0) - usually
-        away = np.square(activations[items] - mean).sum(axis=1)
+        away = np.concatenate([np.square(activations[items[some]] - mean).sum(axis=1) for some in pieces(len(items))])
         found.append(
             Cell(
                 number % side,

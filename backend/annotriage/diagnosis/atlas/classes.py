@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from annotriage.diagnosis.atlas.pieces import mean_of
+
 Array = NDArray[Any]
 
 
@@ -26,6 +28,6 @@ def class_similarity(activations: Array, predicted: Array, classes: int) -> Arra
     overall = activations.mean(axis=0, dtype=np.float64)
     means = np.full((classes, activations.shape[1]), np.nan)
     for kind in np.unique(predicted).tolist():
-        means[kind] = activations[predicted == kind].mean(axis=0, dtype=np.float64) - overall
+        means[kind] = mean_of(activations, np.flatnonzero(predicted == kind)) - overall
     lengths = np.linalg.norm(means, axis=1)
     return np.asarray(means @ means.T / np.maximum(np.outer(lengths, lengths), 1e-12))

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from annotriage.diagnosis.atlas.pieces import pieces
+
 Array = NDArray[Any]
 
 RIDGE = 1e-6  # of the mean variance of the layer's neurons
 TINY = 1e-9
-PIECE = 4_096  # items at a time
 
 
 @dataclass(frozen=True)
@@ -37,21 +38,19 @@ def fit_head(activations: Array, logits: Array) -> Head:
     Of the layer that feeds a dense last one this is that layer itself, found without opening the model; of an earlier layer it is a
     linear probe, whose `explained` says how much of the answers is linear there.
     """
-    answers = np.asarray(logits, dtype=np.float64)
-    middle, target = activations.mean(axis=0, dtype=np.float64), answers.mean(axis=0)
-    wanted = answers - target
-    gram, along = np.zeros((len(middle), len(middle))), np.zeros((len(middle), answers.shape[1]))
-    for centred, some in _pieces(activations, middle, wanted):
+    middle, target = activations.mean(axis=0, dtype=np.float64), logits.mean(axis=0, dtype=np.float64)
+    gram, along = np.zeros((len(middle), len(middle))), np.zeros((len(middle), logits.shape[1]))
+    for centred, wanted in _deviations(activations, middle, logits, target):
         gram += centred.T @ centred
-        along += centred.T @ some
+        along += centred.T @ wanted
     gram[np.diag_indices_from(gram)] += RIDGE * max(float(np.trace(gram)) / len(gram), 1e-12)
     weights = np.linalg.solve(gram, along)
     lower = np.linalg.cholesky(gram)
-    left = 0.0
-    for centred, some in _pieces(activations, middle, wanted):
+    left = total = 0.0
+    for centred, wanted in _deviations(activations, middle, logits, target):
         leverage = _leverage(centred, lower, len(activations))
-        left += float(np.square((some - centred @ weights) / np.maximum(1 - leverage, TINY)[:, None]).sum())
-    total = float((wanted**2).sum())
+        left += float(np.square((wanted - centred @ weights) / np.maximum(1 - leverage, TINY)[:, None]).sum())
+        total += float(np.square(wanted).sum())
     return Head(weights, target - middle @ weights, max(0.0, 1 - left / total) if total > 0 else 1.0)
 
 
@@ -65,7 +64,7 @@ def _leverage(centred: Array, lower: Array, count: int) -> Array:
     return np.asarray(1 / count + np.square(solve_triangular(lower, centred.T, lower=True)).sum(axis=0))
 
 
-def _pieces(activations: Array, middle: Array, wanted: Array) -> Iterator[tuple[Array, Array]]:
-    """Some items at a time, as deviations from the mean, and what is wanted of them: never all of them in double precision."""
-    for start in range(0, len(activations), PIECE):
-        yield np.asarray(activations[start : start + PIECE], dtype=np.float64) - middle, wanted[start : start + PIECE]
+def _deviations(activations: Array, middle: Array, logits: Array, target: Array) -> Iterator[tuple[Array, Array]]:
+    """Some items at a time, as deviations from the means: never all of them in double precision."""
+    for some in pieces(len(activations)):
+        yield np.asarray(activations[some], dtype=np.float64) - middle, np.asarray(logits[some], dtype=np.float64) - target

@@ -17,16 +17,16 @@ from annotriage.diagnosis.atlas.classes import class_places, class_similarity
 from annotriage.diagnosis.atlas.head import fit_head
 from annotriage.diagnosis.view import UNLABELLED, View
 from annotriage.engine.diagnosis.attribution import AttributionGraph
-from annotriage.engine.diagnosis.banks import bank_of
-from annotriage.engine.diagnosis.held import rows_of
+from annotriage.engine.diagnosis.banks import bank_or_note
 from annotriage.engine.diagnosis.inside import LOGITS, NO_CLASS, Cut, Inside, look_through
 from annotriage.engine.diagnosis.sample import method_named
 from annotriage.engine.diagnosis.widened import AT_PLACE, EVIDENCE, Widened, gives_gradients, map_shapes
+from annotriage.engine.kept_rows import blocks, taken
 from annotriage.engine.labels import LabelSpace
 from annotriage.engine.reference import Reference, confidence_logits
 from annotriage.errors import DataError, SettingError
 from annotriage.guarantee.gate import miss_probability
-from annotriage.latent.compression import fit_compression
+from annotriage.latent.compression import Compression, fit_compression
 from annotriage.latent.maps import fit_map, place
 from annotriage.model import Model, Outputs, candidate_layers, load_model
 from annotriage.model.inputs import Loaded, thumbnail
@@ -60,14 +60,15 @@ class LayerAtlas:
     class_places: Array
     explained: float
     middle: Array
-    patches: tuple[bytes, ...] = ()
+    patches: Sequence[bytes] = ()
     gradients: bool = False
 
 
 @dataclass(frozen=True)
 class Atlas:
     """The atlas of a dataset. inside: its items. sure: (N,) probability of the model's answer. seconds: reading and running, laying out,
-    and the rest. graph: the attribution graph of a class, where one was asked for.
+    and the rest. graph: the attribution graph of a class, where one was asked for. bank: the sampler whose choice cells list first, None
+    where they list what is nearest to their mean.
     """
 
     inside: Inside = field(repr=False)
@@ -78,6 +79,7 @@ class Atlas:
     layers: tuple[LayerAtlas, ...]
     seconds: dict[str, float]
     graph: AttributionGraph | None = None
+    bank: str | None = None
 
     def summary(self) -> dict[str, Any]:
         """The figures as plain values."""
@@ -121,7 +123,8 @@ def atlas(
     the mean of each channel, so that whole images lie together; "random" takes one place of each image, so that patches do. The plane is
     made of the usual items alone (by the setting map: UMAP by default), and outliers are drawn in where their nearest usual items lie.
     bank: a sampler, such as "max-margin"; the items of a cell that it chose are listed first, those nearest to a boundary between classes
-    at the top, by default those nearest to the cell's mean. More items than the setting map_sample are sampled. The rest as of
+    at the top, by default, and where the data do not allow the sampler, those nearest to the cell's mean. More items than the setting
+    map_sample are sampled. The rest as of
     `annotriage.triage`.
     Source: Carter et al., Activation Atlases, 2019; the classes' sidebar: Hohman et al., Summit, 2019.
     What a cell speaks for is activation times gradient of a torch model; of an ONNX one, which gives no gradients, that of the layer's
@@ -165,16 +168,18 @@ def atlas(
         few = f"{len(usual)} of its {len(inside.ids):,} items are usual"
         raise DataError(f"{inside.dataset}: {few}, too few to draw an atlas from; give at least {FEWEST}")
     seconds = {"reading and running": time.perf_counter() - started, "laying out": 0.0, "the rest": 0.0}
-    banked = None if bank is None else bank_of(inside.view.rows(usual), bank, settings.seed)
+    banked, note = (None, "") if bank is None else bank_or_note(_for_bank(inside.view, usual, settings.seed), bank, settings.seed)
+    inside = inside.noted(note) if note else inside
     found = []
     with progress("drawing the atlas", len(wanted)) as advance:
         for name in wanted:
             found.append(_layer(inside, name, usual, settings, seconds, placed=placed, banked=banked))
             advance(1)
-    if len(usual) > LAID and settings.map != "pca":
+    if len(usual) > LAID and _method(settings) != "pca":
         inside = inside.noted(f"{LAID:,} items, drawn at random, were laid out; the others were put where their nearest ones of these lie.")
     sure = 1 - miss_probability(confidence_logits(inside.layers[-1], reference.space))
-    return Atlas(inside, sure, reference.name, reference.model.name, reference.space, tuple(found), seconds)
+    drawn_by = None if banked is None else bank
+    return Atlas(inside, sure, reference.name, reference.model.name, reference.space, tuple(found), seconds, bank=drawn_by)
 
 
 @dataclass(frozen=True)
@@ -236,7 +241,8 @@ def training_atlas(
         inside = _with_further(inside, reference, others, len(fallen))
     seconds = {"reading and running": 0.0, "laying out": 0.0, "the rest": time.perf_counter() - started}
     usual, layers = np.arange(count), []
-    banked = None if bank is None else bank_of(view.rows(usual), bank, settings.seed)
+    banked, note = bank_or_note(view.rows(usual), bank, settings.seed)
+    inside = inside.noted(note) if note else inside
     with progress("drawing the atlas", len(inside.layer_names) - 1) as advance:
         for name in inside.layer_names[:-2]:
             layers.append(_layer(inside, name, usual, settings, seconds, drawn_in=False, banked=banked))
@@ -246,9 +252,10 @@ def training_atlas(
         laid = _laid(points, settings)
         places = np.empty((0, 2)) if not fallen else place(np.stack([item.point for item in fallen]), points, laid)
         seconds["laying out"] += time.perf_counter() - started
-        layers.append(_drawn(inside, reference.model.layers[0], usual, laid, places, banked=banked))
+        layers.append(_drawn(inside, reference.model.layers[0], usual, view.latent[:count], laid, places, banked=banked))
     sure = np.append(1 - miss_probability(confidence_logits(sample.logits, space)), [np.nan for _ in fallen])
-    return Atlas(inside, sure, reference.name, reference.model.name, space, tuple(layers), seconds)
+    drawn_by = None if banked is None else bank
+    return Atlas(inside, sure, reference.name, reference.model.name, space, tuple(layers), seconds, bank=drawn_by)
 
 
 def _with_further(inside: Inside, reference: Reference, layers: Sequence[Array], fallen: int) -> Inside:
@@ -282,9 +289,8 @@ def _layer(
     banked: the places of the usual items in a bank."""
     started = time.perf_counter()
     activations = _activations(inside, name, placed)
-    compression, points = fit_compression(rows_of(activations, usual[_some(len(usual), settings.seed)]), "pca", COMPRESSED, settings.seed)
-    if len(points) < len(usual):
-        points = compression.transform(rows_of(activations, usual))
+    of_usual = taken(activations, usual)
+    compression, points = _compressed(of_usual, settings.seed)
     seconds["the rest"] += time.perf_counter() - started
     started = time.perf_counter()
     laid = _laid(points, settings)
@@ -293,17 +299,37 @@ def _layer(
     unknown = np.full((int(inside.strange.sum()), 2), np.nan)
     if drawn_in:
         some = _some(len(points), settings.seed)
-        fallen = place(compression.transform(activations[inside.strange]), points[some], laid[some])
+        fallen = place(_through(compression, activations, np.flatnonzero(inside.strange)), points[some], laid[some])
     else:
         fallen = unknown
-    drawn = _drawn(inside, name, usual, laid, fallen, placed, banked)
+    drawn = _drawn(inside, name, usual, of_usual, laid, fallen, placed, banked)
     seconds["the rest"] += time.perf_counter() - started
     return drawn
 
 
+def _compressed(activations: Array, seed: int) -> tuple[Compression, Array]:
+    """Principal components, of a random part where there are many, and in them all, (N, 50)."""
+    count = len(activations)
+    compression, points = fit_compression(taken(activations, _some(count, seed)), "pca", COMPRESSED, seed)
+    return compression, points if len(points) == count else _through(compression, activations, np.arange(count))
+
+
+def _through(compression: Compression, activations: Array, rows: Array) -> Array:
+    """Some rows compressed, by number, without all of them in memory."""
+    parts = (compression.transform(activations[rows[some]]) for some in blocks(len(rows)))
+    return np.concatenate([compression.transform(activations[:0]), *parts])
+
+
+def _for_bank(view: View, usual: Array, seed: int) -> View:
+    """The usual items as a sampler sees them; of more than `LAID` the principal components alone, which memory holds."""
+    if len(usual) <= LAID:
+        return view.rows(usual)
+    return View(_compressed(taken(view.latent, usual), seed)[1], view.predicted[usual], view.truth[usual], view.classes)
+
+
 def _laid(points: Array, settings: Settings) -> Array:
     """Places in the unit square, (N, 2). Of more than `LAID` points a random part is laid out, and the others are put among it."""
-    method = "pca" if settings.map == "none" else settings.map.removesuffix("-3d")
+    method = _method(settings)
     if len(points) <= LAID or method == "pca":
         return unit_square(fit_map(points, method, settings.seed))
     first = _some(len(points), settings.seed)
@@ -312,6 +338,11 @@ def _laid(points: Array, settings: Settings) -> Array:
     places[first] = fit_map(points[first], method, settings.seed)
     places[others] = place(points[others], points[first], places[first])
     return unit_square(places)
+
+
+def _method(settings: Settings) -> str:
+    """How a plane is laid out."""
+    return "pca" if settings.map == "none" else settings.map.removesuffix("-3d")
 
 
 def _some(count: int, seed: int) -> Array:
@@ -330,18 +361,18 @@ def _drawn(
     inside: Inside,
     name: str,
     usual: Array,
+    activations: Array,
     laid: Array,
     fallen: Array,
     placed: Sequence[str] = (),
     banked: Array | None = None,
 ) -> LayerAtlas:
-    """usual: rows. laid: their places. fallen: the places of the strange ones. banked: as of `_layer`."""
+    """usual: rows. activations, laid: theirs, and their places. fallen: the places of the strange ones. banked: as of `_layer`."""
     at = np.empty((len(inside.ids), 2))
     at[usual], at[inside.strange] = laid, fallen
-    activations, logits = rows_of(_activations(inside, name, placed), usual), inside.layers[-1][usual]
-    head = fit_head(
-        rows_of(inside.layers[inside.layer_names.index(name)], usual) if name in placed else activations, logits
-    )  # of a map's means: one place alone says little
+    means = taken(inside.layers[inside.layer_names.index(name)], usual) if name in placed else activations
+    head = fit_head(means, taken(inside.layers[-1], usual))  # of a map's means: one place alone says little
+    del means
     said = inside.layers[inside.layer_names.index(name + EVIDENCE)][usual] if name + EVIDENCE in inside.layer_names else None
     if said is not None and said.shape[1] == 1:  # one output for two classes
         said = np.concatenate([-said, said], axis=1)
@@ -356,7 +387,7 @@ def _drawn(
         class_places(laid, predicted, classes),
         head.explained,
         activations.mean(axis=0),
-        tuple(cuts[placed.index(name)] for cuts in inside.cuts) if name in placed and inside.cuts else (),
+        inside.cuts[placed.index(name)] if name in placed and inside.cuts else (),
         said is not None,
     )
 

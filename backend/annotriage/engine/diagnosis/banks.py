@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from annotriage.diagnosis.samplers import Method, choose
 from annotriage.diagnosis.view import View
 from annotriage.engine.diagnosis.sample import method_named
+from annotriage.errors import DataError, FitError
 
 Array = NDArray[Any]
 
@@ -26,3 +27,14 @@ def bank_of(view: View, method: str, seed: int) -> Array:
     places = np.full(len(view), len(view), dtype=np.intp)
     places[found.rows[found.boundary_first]] = np.arange(len(found.rows))
     return places
+
+
+def bank_or_note(view: View, method: str | None, seed: int) -> tuple[Array | None, str]:
+    """The same and "". Where the data do not allow the method, None and a sentence on it: what was read in hours is shown all the same.
+    method: None for no bank. Raises SettingError for a method that is none."""
+    if method is None:
+        return None, ""
+    try:
+        return bank_of(view, method, seed), ""
+    except (DataError, FitError) as error:
+        return None, f"No bank was drawn by {method}, so items stand in their usual order: {error}."

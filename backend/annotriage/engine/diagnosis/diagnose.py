@@ -18,7 +18,7 @@ from annotriage.diagnosis.query_sets import Accuracy, accuracy, answers
 from annotriage.diagnosis.questions import Query
 from annotriage.diagnosis.view import UNLABELLED
 from annotriage.engine.diagnosis import questions
-from annotriage.engine.diagnosis.banks import bank_of
+from annotriage.engine.diagnosis.banks import bank_or_note
 from annotriage.engine.diagnosis.inside import Inside, look_through
 from annotriage.engine.diagnosis.sample import method_named
 from annotriage.engine.labels import LabelSpace
@@ -106,7 +106,8 @@ def diagnose(
     every answer says how true it is, by a comparison with about 4,000 random items. Without it all items are used.
     confusion: (class, the class it is taken for) of "taken-for", by default the most frequent ones. checkpoints: specs of the model at
     earlier moments of its training, oldest first. other: spec of a model to compare layers with. bank: a sampler, such as "max-margin"; of
-    the items that an answer is about it chooses those that are shown, by default the first. The rest as of `annotriage.triage`.
+    the items that an answer is about it chooses those that are shown, by default, and where the data do not allow it, the first. The rest
+    as of `annotriage.triage`.
     Source: Mehta et al., Sampling for Deep Learning Model Diagnosis, 2020, table II.
     Raises SettingError for a question that cannot be asked, DataError, ModelError, MismatchError.
     """
@@ -123,7 +124,8 @@ def diagnose(
     inside, pilot, quality = _on_sample(whole, sample, settings.seed, dataset)
     if sample is not None and Query.LEARNED_FIRST in asked:
         inside = inside.noted("learned-first: shares of right items are those of the sample, which may prefer errors.")
-    banked = None if bank is None else bank_of(inside.view, bank, settings.seed)
+    banked, note = bank_or_note(inside.view, bank, settings.seed)
+    inside = inside.noted(note) if note else inside
     others = partial(_another, ids=frozenset(inside.ids), dataset=dataset, settings=settings, progress=progress)
     found = []
     with progress("answering", len(asked)) as advance:

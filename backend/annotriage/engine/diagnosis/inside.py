@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from annotriage.data import Dataset, Item, Source, open_dataset
 from annotriage.diagnosis.view import UNLABELLED, View
-from annotriage.engine.diagnosis.held import Pictures, room_for, rows_of
+from annotriage.engine.diagnosis.held import Pictures
+from annotriage.engine.kept_rows import check_room, put_in_order, room_for, taken
 from annotriage.engine.labels import FOREIGN, LabelSpace
 from annotriage.engine.reference import Reference
 from annotriage.engine.sampling import SeededSample
@@ -54,7 +55,7 @@ class Inside:
     hidden one and the logits at the end; of a feature map the mean of each channel. layer_names: as the model has them. maps: which of
     the layers are feature maps. pictures: (N,) encoded thumbnails, empty if none were asked for. strange: (N,) bool, which are outliers,
     if that was asked for. read: items of the dataset. failures: what is wrong with those that could not be used. notes: what was left out,
-    and why. cuts: (N,) what else was cut out of each picture, if that was asked for.
+    and why. cuts: (N,) each, what else was cut out of each picture, if that was asked for.
     """
 
     dataset: str
@@ -70,15 +71,17 @@ class Inside:
     read: int
     failures: tuple[str, ...]
     notes: tuple[str, ...]
-    cuts: tuple[tuple[bytes, ...], ...] = ()
+    cuts: tuple[Sequence[bytes], ...] = ()
 
     def rows(self, which: Array) -> Inside:
         """Some of the items, by index."""
         view = self.view.rows(which)
-        layers = tuple(rows_of(layer, which) for layer in self.layers)
-        ids, paths, pictures = (tuple(part[row] for row in which) if part else () for part in (self.ids, self.paths, self.pictures))
-        cuts = tuple(self.cuts[row] for row in which) if self.cuts else ()
-        return replace(self, ids=ids, paths=paths, view=view, layers=layers, pictures=pictures, strange=self.strange[which], cuts=cuts)
+        layers = tuple(taken(layer, which) for layer in self.layers)
+        ids, paths = (tuple(part[row] for row in which) for part in (self.ids, self.paths))
+        pictures, *cuts = (_some_of(part, which) for part in (self.pictures, *self.cuts))
+        return replace(
+            self, ids=ids, paths=paths, view=view, layers=layers, pictures=pictures, strange=self.strange[which], cuts=tuple(cuts)
+        )
 
     def noted(self, note: str) -> Inside:
         """With one more note."""
@@ -94,6 +97,13 @@ class Inside:
         """The place of the last feature map; of a model without one, the hidden layer before the last, or the last."""
         found = [place for place, is_map in enumerate(self.maps) if is_map]
         return found[-1] if found else max(self.last_hidden - 1, 0)
+
+
+def _some_of(pictures: Sequence[bytes], which: Array) -> Sequence[bytes]:
+    """Those of some items, by index; none where there are none."""
+    if isinstance(pictures, Pictures):
+        return Pictures(which.tolist(), pictures)
+    return tuple(pictures[row] for row in which) if pictures else ()
 
 
 def look_inside(
@@ -138,7 +148,7 @@ def look_through(
     """As `look_inside`, for any model with these classes.
 
     strange: which of a batch are outliers, (n,) bool. cut: what to cut out of an item's picture, given the item, what the model made of
-    its batch, and its row there. most: items to hold at most, in a file where `memory` does not do. Raises DataError if that has no room.
+    its batch, and its row there. most: items to hold at most, in a file where `memory` does not do. Raises OutputError if that has no room.
     """
     kept: _Kept | None = None
     failures: list[str] = []
@@ -199,14 +209,14 @@ class _Kept:
         self._sample: SeededSample[int] = SeededSample(size, settings.seed, "inside")
         slots = min(size, FEW if coming is None else max(1, coming))
         self._size, self._fitting = size, fitting
-        self._layers = [
-            room_for(slots, width, part.dtype, on_disk=slots > fitting) for width, part in zip(self._widths, parts, strict=True)
-        ]
+        if slots > fitting:  # beside all of it, an atlas takes the usual items' activations of one layer after the other, and their logits
+            check_room(slots * (sum(self._widths) + max(self._widths) + self._widths[-1]) * parts[0].itemsize)
+        self._layers = [self._room(slots, width, part.dtype) for width, part in zip(self._widths, parts, strict=True)]
         self._facts = np.empty((slots, len(_Fact)), dtype=np.int64)
         self._ids: list[str] = []
         self._paths: list[str] = []
         self._pictures = Pictures()
-        self._cuts: list[tuple[bytes, ...]] = []
+        self._cuts: list[Pictures] = []
 
     @property
     def count(self) -> int:
@@ -225,7 +235,9 @@ class _Kept:
         count = self.count
         order = np.argsort(self._facts[:count, _Fact.PLACE], kind="stable")
         facts = self._facts[order]
-        layers = tuple(rows_of(layer[:count], order) for layer in self._layers)
+        layers = tuple(layer[:count] for layer in self._layers)
+        for layer in layers:
+            put_in_order(layer, order)
         rows = order.tolist()
         return Inside(
             name,
@@ -241,19 +253,20 @@ class _Kept:
             read,
             failures,
             notes,
-            tuple(self._cuts[row] for row in rows) if self._cut is not None else (),
+            tuple(Pictures(rows, cut) for cut in self._cuts),
         )
 
     def _grow(self) -> None:
         """Make twice the room: more come than anybody knew."""
         slots, held = min(self._size, 2 * len(self._facts)), len(self._facts)
-        for place, former in enumerate((*self._layers, self._facts)):
-            larger = room_for(slots, former.shape[1], former.dtype, on_disk=slots > self._fitting and place < len(self._layers))
+        for place, former in enumerate(self._layers):
+            larger = self._room(slots, former.shape[1], former.dtype)
             larger[:held] = former
-            if place < len(self._layers):
-                self._layers[place] = larger
-            else:
-                self._facts = larger
+            self._layers[place] = larger
+        self._facts = np.concatenate([self._facts, np.empty((slots - held, len(_Fact)), dtype=np.int64)])
+
+    def _room(self, slots: int, width: int, kind: np.dtype[Any]) -> Array:
+        return room_for(slots, width, kind) if slots > self._fitting else np.empty((slots, width), dtype=kind)
 
     def _truth(self, item: Item) -> int:
         labels = self._space.known_or_foreign(item)
@@ -267,10 +280,12 @@ class _Kept:
                 self._grow()
             self._ids.append("")
             self._paths.append("")
-            self._cuts.append(())
         self._ids[slot], self._paths[slot], self._facts[slot] = item.id, item.path, facts
         if self._cut is not None:
-            self._cuts[slot] = self._cut(loaded, outputs, place)
+            pieces = self._cut(loaded, outputs, place)
+            self._cuts = self._cuts or [Pictures() for _ in pieces]
+            for cuts, piece in zip(self._cuts, pieces, strict=True):
+                cuts.put(slot, piece)
         if self._side:
             self._pictures.put(slot, b"" if loaded.picture is None else thumbnail(loaded.picture, self._side))
         parts = (*(outputs.activations[layer] for layer in self._order), outputs.logits)

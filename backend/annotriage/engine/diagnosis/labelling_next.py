@@ -5,7 +5,6 @@ Held-out items are never chosen this way: what a guarantee rests on is drawn at 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from annotriage.diagnosis.ratios import LARGEST_RATIO, told
 from annotriage.diagnosis.samplers import FOR_UNLABELLED, choose_further, further_clusters
 from annotriage.diagnosis.view import View
 from annotriage.engine.diagnosis.sample import method_named
@@ -26,7 +26,8 @@ BY_ODDS = tuple(str(method) for method in FOR_UNLABELLED if method.by_ratio)  # 
 
 @dataclass(frozen=True)
 class ToLabel:
-    """An item to be labelled. ratio: odds that it belongs where it lies nearest to, None where the method knows none. why: a word."""
+    """An item to be labelled. ratio: odds that it belongs where it lies nearest to, at most 1,000, None where the method knows none.
+    why: a word."""
 
     id: int
     ratio: float | None
@@ -41,20 +42,20 @@ def choose_to_label(reference: Reference, ids: Sequence[int], points: Array, met
     """
     known = _kept(reference, reference.sample.compressed.astype(np.float32))
     found = choose_further(known, np.asarray(points, dtype=np.float32), method_named(method), size, np.random.default_rng(seed))
-    chosen = []
-    for place in found.boundary_first.tolist():
-        ratio = float(found.ratio[place])
-        chosen.append(ToLabel(ids[int(found.rows[place])], ratio if math.isfinite(ratio) else None, str(found.why[place])))
-    return chosen
+    return [
+        ToLabel(ids[int(found.rows[place])], told(float(found.ratio[place])), str(found.why[place]))
+        for place in found.boundary_first.tolist()
+    ]
 
 
-def odds_of_further(reference: Reference, activations: Array, method: str, seed: int) -> Array:
-    """How surely each of N further items belongs where it lies, (N,): odds, small near a boundary between classes.
+def odds_of_further(reference: Reference, points: Array, method: str, seed: int) -> Array:
+    """How surely each of N further items belongs where it lies, (N,): odds, at most 1,000, small near a boundary between classes.
 
-    activations: (N, d) of the deciding layer. method: one of `BY_ODDS`. Raises FitError as `choose_to_label`.
+    points: (N, n) compressed, as the reference compresses. method: one of `BY_ODDS`. Raises FitError as `choose_to_label`.
     """
-    known = _kept(reference, reference.sample.full_activations()[0])
-    return further_clusters(known, np.asarray(activations, dtype=np.float32), method_named(method), np.random.default_rng(seed)).ratio
+    known = _kept(reference, reference.sample.compressed.astype(np.float32))
+    found = further_clusters(known, np.asarray(points, dtype=np.float32), method_named(method), np.random.default_rng(seed))
+    return np.asarray(np.minimum(found.ratio, LARGEST_RATIO))
 
 
 def _kept(reference: Reference, latent: Array) -> View:

@@ -12,6 +12,7 @@ import numpy as np
 from annotriage.advice.sample_words import caught_sentence, cluster_name, quality_sentence, why_sentence
 from annotriage.data import Source
 from annotriage.diagnosis.query_sets import Accuracy, accuracy, answers
+from annotriage.diagnosis.ratios import told
 from annotriage.diagnosis.samplers import Method, check, choose
 from annotriage.diagnosis.view import UNLABELLED, Chosen
 from annotriage.engine.diagnosis.inside import Inside, look_inside
@@ -25,7 +26,8 @@ from annotriage.settings import ServiceSettings, Settings
 
 @dataclass(frozen=True)
 class SampledItem:
-    """One item of a sample. label: what people say, "" if nothing; correct: None then. ratio, weight: None where the method has none."""
+    """One item of a sample. label: what people say, "" if nothing; correct: None then. ratio: at most 1,000. ratio, weight: None where the
+    method has none."""
 
     id: str
     path: str
@@ -133,7 +135,7 @@ def sample_of(inside: Inside, method: Method, chosen: Chosen) -> DiagnosisSample
                 inside.names[int(view.predicted[row])],
                 None if truth == UNLABELLED else not bool(view.wrong[row]),
                 cluster,
-                None if math.isnan(ratio) else ratio,
+                told(ratio),
                 None if math.isnan(weight) else weight,
                 why_sentence(chosen.why[place], cluster, ratio),
             )

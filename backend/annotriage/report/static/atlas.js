@@ -21,7 +21,7 @@ const madeOf = (layer, level) => data.layers[layer].levels[level].made ?? null;
 const face = (item, layer) => make("figure", { class: items.wrong[item] ? "wrong" : "", title: items.id[item] }, picture(item) ?? none(), patch(item, layer),
   make("bdi", {}, items.id[item]), make("bdi", { class: "muted" }, `${items.label[item] || "–"} → ${classes[items.predicted[item]]?.name ?? "–"}`));
 
-walkAtlas({ classes, items, layers: data.layers.map(({ name }) => name), strange: strange.size, usual: items.predicted.map((_, item) => item).filter((item) => !strange.has(item)) }, {
+walkAtlas({ classes, items, bank: data.bank, layers: data.layers.map(({ name }) => name), strange: strange.size, usual: items.predicted.map((_, item) => item).filter((item) => !strange.has(item)) }, {
   layer: (place) => Promise.resolve(data.layers[place]),
   face,
   itemName: (item) => items.id[item],

@@ -9,7 +9,7 @@ const share = (value) => `${(100 * value).toFixed(value > 0.995 && value < 1 ? 1
 
 /**
  * Let people walk through an atlas. atlas: {classes, items: {predicted, sure, wrong}, usual: items that are not strange, layers: names,
- * strange: how many}. ways: layer(place) -> promise of a layer; face(item) -> figure; cellFace(layer, level, cell) and
+ * strange: how many, bank: the sampler whose choice stands first, null where cells list what is nearest to their mean}. ways: layer(place) -> promise of a layer; face(item) -> figure; cellFace(layer, level, cell) and
  * madeFace(layer, level, cell) -> element or null; aboutStrange(place) -> elements; made(layer, side) -> how images were made, or null.
  */
 export function walkAtlas(atlas, ways) {
@@ -126,7 +126,7 @@ export function walkAtlas(atlas, ways) {
       made && make("div", { class: "made" }, made, make("p", { class: "muted" }, `Made by the model: its activation points ${along.toFixed(2)} along the cell's (1 is the best).`)),
       make("h4", {}, "What its mean activation stands for"), rows(cell.top, share),
       make("h4", {}, "What it speaks for, beside the average item"), rows(cell.speaks.filter(([, value]) => value > 0).slice(0, 3), (value) => `+${value.toFixed(2)}`),
-      make("h4", {}, cell.n > cell.items.length ? `${cell.items.length} of its items` : "Its items"), make("div", { class: "faces" }, ...cell.items.map((item) => ways.face(item, state.at)))];
+      make("h4", {}, cell.n > cell.items.length ? (atlas.bank === null ? `The ${cell.items.length} items nearest to its mean` : `${cell.items.length} of its items`) : "Its items"), make("div", { class: "faces" }, ...cell.items.map((item) => ways.face(item, state.at)))];
   };
 
   const aboutClass = (kind) => {

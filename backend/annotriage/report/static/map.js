@@ -362,7 +362,7 @@ export class PointMap {
       context.fillStyle = css.getPropertyValue(this.styles[this.codes[i]].colour);
       context.fill();
       context.globalAlpha = 1;
-      const text = String(n), beside = px + (radius + 3) * ratio, end = beside + context.measureText(text).width;
+      const text = `×${n}`, beside = px + (radius + 3) * ratio, end = beside + context.measureText(text).width;
       if (said.some((other) => beside < other.end && end > other.beside && Math.abs(py - other.py) < 12 * ratio)) continue;
       said.push({ beside, end, py });
       context.lineWidth = 3 * ratio;

@@ -97,6 +97,7 @@ def _plain(found: Atlas, reference_id: int, item_ids: list[int]) -> tuple[dict[s
         "layers": [_about(layer) for layer in found.layers],
         "sentences": sentences(found)[1:],
         "notes": list(inside.notes),
+        "bank": found.bank,
         "pictured": any(inside.pictures),
         "tile": TILE,
         "seconds": found.seconds,

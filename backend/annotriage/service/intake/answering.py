@@ -48,7 +48,10 @@ def answering(process: Process, project: Project, visitor: str) -> Answering:
     account = _account(process, visitor)
     if account is None:
         title = process.tool.title
-        why = f"To answer here, sign in with the email address of your account in {title}; it knows nobody called {visitor[:60]}."
+        why = (
+            f"{title} knows nobody called {visitor[:60]}: answer there (Enter opens a task), or sign in with the email address"
+            " that you have there."
+        )
         return Answering(None, why)
     choices = process.tool_project(project).choices()
     return Answering(account.name, "", choices.labels, choices.several)

@@ -244,7 +244,9 @@ def _guarantee(connection: Connection, project: Project) -> Iterator[Check]:
         fix = f"Answer the tab Spot checks, then annotriage recalibrate --project {id}; or fit with --calibration and connect again."
         yield Check("guarantee", None, found, fix)
     else:
-        found = f"{now.wrong:,} of {now.answers:,} automatic labels that people checked blind were wrong{awaited(now.contradicted)}"
+        found = (
+            f"{now.wrong:,} of {now.answers:,} automatic labels that people checked blind were wrong{awaited(now.contradicted, now.wrong)}"
+        )
         yield Check("guarantee", True, found)
     if now.contradicted and is_alone(connection, project):
         found = f"one person alone answers: nobody else can confirm {count(now.contradicted, 'contradiction')}"

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from annotriage.advice import page_words
-from annotriage.advice.diversity_words import would_change
+from annotriage.advice.diversity_words import excess_of, would_change
 from annotriage.advice.numbers import percent, percent_range
 from annotriage.states import Time
 from annotriage.store import snapshots
@@ -117,9 +117,8 @@ def sentence_of(snapshot: Snapshot | None) -> str:
     if snapshot is None or snapshot.share is None or snapshot.low is None:
         return "Nothing is assessed yet: the first figures follow a few seconds after the first items."
     facts = snapshot.facts["diversity"]
-    known = facts["calibrated"]
-    expected, high = (facts["expected"], facts["expected_high"]) if known else (None, None)
-    return page_words.reading(snapshot.share, snapshot.low, expected, high)
+    excess = excess_of(facts["calibrated"], facts["excess_low"], facts["excess_high"], facts["p_value"])
+    return page_words.reading(snapshot.share, facts["expected"] if facts["calibrated"] else None, excess, facts["held_out"])
 
 
 def window(connection: Connection, project: Project, start: float, end: float) -> Window:

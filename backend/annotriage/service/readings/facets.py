@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from annotriage.advice.numbers import percent
 from annotriage.service.readings.dataset import snapshot_of
 from annotriage.states import FOR_PEOPLE, ROUTES, SPOT_CHECK, Route, Standing
 from annotriage.store.datasets import Dataset, dataset_of_all, dataset_of_project, datasets_page, routes_of, routes_of_datasets
@@ -36,6 +37,8 @@ STATES = {
     Standing.OUT: "taken out of the queue",
     Standing.UNASKED: "labelled by the model",
 }
+OPEN_CHECKS = "open spot checks"
+REST = {"state": "", "label": "no class to show", "score": "no score"}  # kinds whose choices add up, and what the rest of them lacks
 SPANS = {"day": "last 24 hours", "week": "last 7 days", "month": "last 30 days"}
 
 
@@ -50,12 +53,16 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Facet:
-    """The choices of one kind. name: of the address's parameter; chosen: null for all of them."""
+    """The choices of one kind. name: of the address's parameter; chosen: null for all of them.
+
+    rest: what is under none of them, in words and with its number, so that all together are what the other filters leave.
+    """
 
     name: str
     title: str
     choices: Sequence[Choice]
     chosen: str | None
+    rest: Sequence[Choice] = ()
 
 
 def facets_of(
@@ -79,6 +86,7 @@ def facets_of(
     alike = _seen(connection, project, filters, grouped=grouped) if few else None
     numbers = _group_numbers(connection, project, whole)
     counts = _counted(alike, filters) if alike is not None else {} if grouped else _kept_counts(connection, project, filters, numbers)
+    rest = _rest(alike, filters, states) if alike is not None else {}
     routes = ROUTES if Standing.UNASKED in states else FOR_PEOPLE
     choices: dict[str, list[tuple[str, str]]] = {
         "state": [(standing, words) for standing, words in STATES.items() if standing in states],
@@ -104,7 +112,7 @@ def facets_of(
         else:
             listed = _listed(choices[kind], counts.get(kind), asked[kind])
         if any(choice.value != asked[kind] for choice in listed) or asked[kind] is not None:
-            found.append(Facet(kind, TITLES[kind], listed, asked[kind]))
+            found.append(Facet(kind, TITLES[kind], listed, asked[kind], rest.get(kind, ())))
     return tuple(found)
 
 
@@ -146,6 +154,23 @@ def _counted(alike: Sequence[Alike], filters: Filters) -> dict[str, Mapping[str,
     return {**found, "since": {"day": days, "week": days + weeks, "month": days + weeks + months}}
 
 
+def _rest(alike: Sequence[Alike], filters: Filters, states: Sequence[Standing]) -> dict[str, list[Choice]]:
+    """What is under no choice of a kind, the other filters as they are: spot checks, whose own figures stay hidden, and what has none."""
+    beside = replace(filters, route=SPOT_CHECK) if filters.route is None else filters
+    found = {}
+    for kind, words in REST.items():
+        blind = sum(some.n for some in alike if some.route == SPOT_CHECK and some.passes(beside, kind))
+        if kind == "state" and (filters.route == SPOT_CHECK or filters.state == Standing.OUT):
+            blind = 0  # it stands under its own state
+        without = 0
+        if words:
+            lacks = [some for some in alike if some.route != SPOT_CHECK and getattr(some, kind) in (None, "") and some.state in states]
+            without = sum(some.n for some in lacks if some.passes(filters, kind))
+        rows = ((OPEN_CHECKS, blind), (words, without))
+        found[kind] = [Choice("", said, n) for said, n in rows if n]
+    return found
+
+
 def _kept_counts(connection: Connection, project: Project, filters: Filters, numbers: Sequence[int]) -> dict[str, Mapping[str, int]]:
     """What is known without counting, of a large project or dataset: routes and groups, as long as nothing else is chosen."""
     if any(value is not None for value in (filters.label, filters.score, filters.since, filters.group)):
@@ -183,8 +208,8 @@ def _classes(connection: Connection, project: Project, counts: Mapping[str, int]
 def _step_words(step: float) -> str:
     later = [other for other in SCORE_STEPS if other > step]
     if not later:
-        return f"{step:g} and above"
-    return f"{step:g} to {later[0]:g}" if step else f"below {later[0]:g}"
+        return f"{percent(step, 0)} and above"
+    return f"{percent(step, 0)} to {percent(later[0], 0)}" if step else f"below {percent(later[0], 0)}"
 
 
 def _datasets(connection: Connection, project: Project, chosen: Dataset | None, state: Standing | None, *, grouped: bool) -> list[Choice]:

@@ -60,8 +60,13 @@ def next_steps(connection: Connection, project: Project) -> Iterator[NextStep]:
     yield _in_the_queue(project, waits)
 
 
+def steps_for_guarantee(connection: Connection, project: Project) -> list[NextStep]:
+    """What lets labels be automatic, or keeps them so; nothing before items were judged."""
+    judged = sum(count.items for count in routes_of(connection, project))
+    return list(_for_the_guarantee(connection, project, judged)) if judged else []
+
+
 def _for_the_guarantee(connection: Connection, project: Project, judged: int) -> Iterator[NextStep]:
-    """What lets labels be automatic, or keeps them so."""
     evidence, standing = get_reference(connection, project.reference_id).facts["guarantee"], standing_of(connection, project) or {}
     answers, wanted = standing.get("sample_answers", 0), standing.get("sample_needed")
     freed = AUTOMATIC_SHARE * judged  # as many again may come

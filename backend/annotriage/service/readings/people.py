@@ -276,8 +276,8 @@ def people_error(connection: Connection, project: Project) -> str:
     there = gold.gold_counts(connection, project.id)
     waiting, out = there.get(GoldState.WAITING, 0), there.get(GoldState.OPEN, 0) + there.get(GoldState.SENDING, 0)
     if not waiting and not out:
-        return words.NO_GOLD
-    return f"How often people are wrong is not known yet. {words.gold_state(project.options.gold_share, waiting, out, 0)}"
+        return f"{words.NO_GOLD} {words.TO_KNOW}"
+    return f"How often people are wrong is not measured yet. {words.gold_state(project.options.gold_share, waiting, out, 0)}"
 
 
 def _is_wrong(answer: GoldAnswer) -> bool:
@@ -311,6 +311,7 @@ def _gold(connection: Connection, project: Project, known: Sequence[GoldAnswer])
         sentences += [words.ALL_WRONG] if wrong == len(fit) else []
         sentences += [words.ONE_CLASS] if len(set(truth)) == 1 else []
     sentences.append(words.gold_state(project.options.gold_share, waiting, out, there.get(GoldState.ANSWERED, 0)))
+    sentences += [words.TO_KNOW] if sentences == [words.NO_GOLD] else []
     sentences += [words.left_out_unfit(unfit)] if unfit else []
     sentences += [line.reading for line in classes if line.reading]
     return GoldFigures(

@@ -19,6 +19,7 @@ from annotriage.states import SpotCheckState
 from annotriage.store import columns, spot_checks
 from annotriage.store import snapshots as queries
 from annotriage.store.columns import Scored
+from annotriage.store.datasets import dataset_of_project
 from annotriage.store.projects import Project
 from annotriage.store.references import get_reference
 
@@ -59,7 +60,8 @@ def assessment(process: Process, project: Project, dataset_id: int) -> tuple[Ass
         scored = columns.of_dataset(connection, dataset_id, project.reference_id, reference.detector.clusters.names)
         gathered, items = _columns(connection, project.reference_id, reference, scored)
         audited = _probation(connection, project, dataset_id)
-    return assess(reference, gathered, reference.settings, probation=audited), scored, items
+        whole = dataset_of_project(connection, project, dataset_id).kind == "all"
+    return assess(reference, gathered, reference.settings, probation=audited, whole=whole), scored, items
 
 
 def _columns(connection: Connection, reference_id: int, reference: Reference, scored: Scored) -> tuple[Columns, dict[str, int]]:

@@ -35,7 +35,7 @@ async function start() {
   const [items, strange] = await Promise.all([fetched(piece("items")), facts.strange ? fetched(app.dataset.strange) : { items: [] }]);
   const name = (kind) => (kind < 0 ? "–" : facts.names[kind]);
   const thumbnail = (address) => make("img", { src: address, alt: "", loading: "lazy", decoding: "async" });
-  const walk = walkAtlas({ classes: facts.classes, items, layers: facts.layers.map((layer) => layer.name), strange: strange.items.length, usual: items.predicted.map((_, item) => item) }, {
+  const walk = walkAtlas({ classes: facts.classes, items, bank: facts.bank, layers: facts.layers.map((layer) => layer.name), strange: strange.items.length, usual: items.predicted.map((_, item) => item) }, {
     layer: async (place) => {
       if (!layers.has(place)) {
         const layer = await fetched(piece(`layer-${place}`));

@@ -5,7 +5,7 @@ const SERIES = 8, MOST = SERIES * SHAPE_NAMES.length;
 const TRAINING = { label: "training", colour: "--training", shape: "circle", faint: true };
 const REST = { colour: "--failed", shape: "circle" };
 const SHAPES = { auto: "circle", uncertain: "triangle", outlier: "diamond", failed: "square" };
-const STEPS = [[0, "below 0.5"], [0.5, "0.5 to 0.8"], [0.8, "0.8 to 0.95"], [0.95, "0.95 to 0.99"], [0.99, "0.99 and above"]];
+const STEPS = [[0, "below 50%"], [0.5, "50% to 80%"], [0.8, "80% to 95%"], [0.95, "95% to 99%"], [0.99, "99% and above"]];
 
 const series = (place) => ({ colour: `--series-${place % SERIES}`, shape: SHAPE_NAMES[Math.floor(place / SERIES) % SHAPE_NAMES.length] });
 

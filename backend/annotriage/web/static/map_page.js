@@ -264,6 +264,7 @@ async function explore() {
 
   /** Its class; none of an item whose class is hidden. */
   const caption = (i) => points.labelOf(i) || (points.isTraining(i) ? "no label" : "");
+  const called = (i) => caption(i) || "class hidden"; // in a list every line has a name
 
   function hover(i, x, y) {
     tip.hidden = i < 0;
@@ -364,7 +365,7 @@ async function explore() {
     if (key === lastList) return;
     lastList = key;
     list.replaceChildren(...found.map((i, k) => make("li", { role: "option", id: `point-${k}`, "data-point": i, "aria-selected": i === map.selected },
-      thumbnail(i, 34), make("span", {}, make("bdi", { class: "short strong" }, caption(i)), make("span", { class: "muted block" }, points.strangeness(i))),
+      thumbnail(i, 34), make("span", {}, make("bdi", { class: "short strong" }, called(i)), make("span", { class: "muted block" }, points.strangeness(i))),
       make("span", { class: `route route-${points.kindOf(i)}` }, KIND_NAMES[points.kindOf(i)]))));
   }
 
@@ -471,7 +472,7 @@ async function explore() {
         others ? make("button", { type: "button", click: () => propose(ids) }, "Label look-alikes at once…") : null),
       make("p", { class: "hint" }, "People look at what is sent to review. What is taken out of it needs nobody any more; only what the model itself judged automatic becomes automatic again. Spot checks stay. Each can be undone."),
       make("div", { class: "faces" }, ...(incoming.length ? incoming : indices).slice(0, FACES).map((i) =>
-        make("button", { type: "button", class: "face", "data-point": i, title: points.strangeness(i) }, thumbnail(i, 40), make("bdi", { class: "short" }, caption(i))))));
+        make("button", { type: "button", class: "face", "data-point": i, title: points.strangeness(i) }, thumbnail(i, 40), make("bdi", { class: "short" }, called(i))))));
     byId("panel").scrollTop = 0;
     status.textContent = title;
   }

@@ -74,6 +74,7 @@ const boxes = () => [...document.querySelectorAll('table.queue input[name="item"
 
 function count() {
   const chosen = boxes().filter((box) => box.checked).length;
+  form.querySelector("button[name=to]").disabled = !chosen; // without a script it is never disabled
   document.getElementById("selected").textContent = chosen ? `${chosen} selected` : "None selected";
   document.getElementById("explained").hidden = !chosen;
   const all = document.getElementById("all");
@@ -251,6 +252,7 @@ form?.addEventListener("change", (event) => {
   if (event.target.id === "all") boxes().forEach((box) => { box.checked = event.target.checked; });
   count();
 });
+if (form) addEventListener("pageshow", count); // browsers keep boxes checked
 form?.addEventListener("focusin", (event) => {
   const row = event.target.closest("tbody tr");
   if (row && event.target.matches("a.walk") && row !== current) stand(row, false);

@@ -14,6 +14,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 from werkzeug.wrappers import Response
 
+from annotriage.advice.group_words import members_sentence
 from annotriage.advice.numbers import count
 from annotriage.errors import DataError, StateError
 from annotriage.service.delivery.rerouting import take_back, undo_rerouting
@@ -26,7 +27,7 @@ from annotriage.store.browsing import Item, items_of
 from annotriage.store.datasets import Dataset, dataset_of_project
 from annotriage.store.filters import Filters
 from annotriage.store.projects import Project
-from annotriage.store.queue import queue_page, waiting_in_groups
+from annotriage.store.queue import answers_in_groups, queue_page, waiting_in_groups
 from annotriage.store.reroutings import Rerouting, set_aside
 from annotriage.store.saved_views import SavedView, saved_views
 from annotriage.store.snapshots import groups_of
@@ -44,7 +45,8 @@ LONGEST_REASON, LONGEST_PERSON = 200, 60
 class GroupsPage:
     """The groups of a dataset, those that are asked for. matching: by number, how many members pass the filters; null where there are
     none. addresses: by number, where the most typical task of a group is in the labeling tool; of those that have one. waiting: by number,
-    how many members wait; aside: what was set aside, added: classes that were added from here, the latest first."""
+    how many members wait; members: how all of them stand, in words. aside: what was set aside, added: classes that were added from here,
+    the latest first."""
 
     project: Project
     walk: Walk
@@ -53,6 +55,7 @@ class GroupsPage:
     matching: Mapping[int, int] | None
     addresses: Mapping[int, str]
     waiting: Mapping[int, int]
+    members: Mapping[int, str]
     aside: Sequence[Rerouting]
     added: Sequence[AddedClass]
     facets: Sequence[Facet]
@@ -141,7 +144,8 @@ def _page(process: Process, connection: Connection, project: Project) -> GroupsP
     items = {item.id: item for item in items_of(connection, project, [id for id in typical.values() if id is not None])}
     tool = process.tool_project(project)
     found = {number: task_address(tool, items[id]) for number, id in typical.items() if id in items}
-    numbers = [group.number for group in groups.groups]
+    numbers, one = [group.number for group in groups.groups], None if dataset is None else dataset.id
+    waiting, answers = waiting_in_groups(connection, numbers, project, one), answers_in_groups(connection, numbers, project, one)
     return GroupsPage(
         project=project,
         walk=walk,
@@ -149,7 +153,11 @@ def _page(process: Process, connection: Connection, project: Project) -> GroupsP
         groups=groups,
         matching=matching,
         addresses={number: address for number, address in found.items() if address},
-        waiting=waiting_in_groups(connection, numbers, project, None if dataset is None else dataset.id),
+        waiting=waiting,
+        members={
+            group.number: members_sentence(group.size, waiting.get(group.number, 0), answers.get(group.number, {}))
+            for group in groups.groups
+        },
         aside=set_aside(connection, project, ASIDE),
         added=added_classes(connection, project),
         facets=facets_of(connection, project, filters, grouped=True),

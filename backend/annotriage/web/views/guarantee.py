@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from sqlalchemy import Connection
 
-from annotriage.advice.guarantee_words import awaited, days_until, watched
+from annotriage.advice.guarantee_words import awaited, days_until, past_the_limit, watched
 from annotriage.advice.numbers import amount, count, percent, percent_range
 from annotriage.report import charts
 from annotriage.service.guarantee.decisions import Decision, decide, decisions
@@ -57,7 +57,7 @@ class ClassLine:
 @dataclass(frozen=True)
 class GuaranteePage:
     """What the page shows. guarantee: the reference's facts of it; standing: None until the jobs process has found it. people: how often
-    they are wrong, whose labels are taken as truth."""
+    they are wrong, whose labels are taken as truth. past: why the likely range reaches past what is allowed, "" where it does not."""
 
     project: Project
     version: str
@@ -79,6 +79,7 @@ class GuaranteePage:
     rescoring: Rescoring | None
     watched: str
     people: str
+    past: str
 
 
 def add_views(routes: Routes) -> None:
@@ -119,6 +120,7 @@ def _page(connection: Connection, project: Project) -> GuaranteePage:
         rescoring=rescoring_of(connection, project),
         watched=watched(guarantee),
         people=people_error(connection, project),
+        past=_past(guarantee, standing),
     )
 
 
@@ -154,6 +156,12 @@ def _classes(guarantee: dict[str, Any], side: str) -> list[ClassLine]:
     return sorted(lines, key=lambda line: (not line.above, -line.bound if line.n else 0.0))
 
 
+def _past(guarantee: dict[str, Any], standing: dict[str, Any] | None) -> str:
+    if standing is None or not standing["answers"] or not standing["low"] <= standing["max_error"] < standing["high"]:
+        return ""
+    return past_the_limit(standing["answers"], guarantee["labelled"])
+
+
 def _level(level: float) -> Markup:
     return charts.level_bar(level, f"{percent(min(level, 1.0), 0)} of its level")
 
@@ -164,7 +172,7 @@ def _interval(standing: dict[str, Any]) -> Markup:
     share = standing["wrong"] / standing["answers"]
     upper = charts.rows_upper([standing["high"]], [standing["max_error"]])
     said = f"wrong: {percent(share)}, limits {percent_range(standing['low'], standing['high'])}, allowed {percent(standing['max_error'])}"
-    return charts.interval_row(share, standing["low"], standing["high"], standing["max_error"], upper, said, "c-outlier")
+    return charts.interval_chart(share, standing["low"], standing["high"], standing["max_error"], upper, said, "c-outlier")
 
 
 def _until_alarm(standing: dict[str, Any] | None, per_day: float | None, checks: Sequence[SpotCheckCount]) -> tuple[str, str]:

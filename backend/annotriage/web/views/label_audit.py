@@ -9,7 +9,7 @@ from flask import flash, redirect, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
-from annotriage.advice.label_words import MEANINGS
+from annotriage.advice.label_words import ASSUMPTIONS, MEANINGS, SEVERAL
 from annotriage.advice.numbers import count
 from annotriage.service.quality.inheriting import take_inherited_back
 from annotriage.service.readings.label_audit import LabelAuditState, label_audit_state
@@ -37,7 +37,8 @@ class LabelAuditPage:
 
 def add_views(routes: Routes) -> None:
     """Add the page, and what it asks for."""
-    routes.project_page("/label-audit", "label_audit", _page, MEANINGS={kind.value: words for kind, words in MEANINGS.items()})
+    meanings = {kind.value: words for kind, words in MEANINGS.items()}
+    routes.project_page("/label-audit", "label_audit", _page, MEANINGS=meanings, ASSUMED=(ASSUMPTIONS, SEVERAL))
 
     @routes.writing("/label-audit/start")
     def start_label_audit(connection: Connection, project: Project) -> ResponseReturnValue:

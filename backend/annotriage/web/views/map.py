@@ -25,14 +25,14 @@ from annotriage.store.datasets import datasets_named, routes_of
 from annotriage.store.map_points import KINDS, SCORE_EDGES
 from annotriage.store.maps import Map
 from annotriage.store.projects import Project
-from annotriage.store.queue import ids_of
+from annotriage.store.queue import checks_by_route, ids_of
 from annotriage.store.saved_views import SavedView, saved_views
 from annotriage.store.snapshots import groups_of
 from annotriage.web.query_args import LARGEST, Walk, dataset_asked, item_asked, selected_ids, walk_asked, whole
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
 
-METHOD_NAMES = {"umap": "UMAP", "tsne": "t-SNE"}
+METHOD_NAMES = {"umap": "overview", "tsne": "neighbours"}  # in plain words; the page says what is behind them
 IN_SPACE = maps.IN_SPACE[0]
 POINTS = "application/vnd.annotriage.points"
 WHOLE = 2_000_000  # points that a browser holds each by itself; of a larger map it keeps those that stand for others
@@ -155,6 +155,7 @@ def _page(connection: Connection, project: Project, walk: Walk, missing: str | N
     method, map_id = _kind(), whole("map")
     older = maps.ready_maps(connection, project.id, method)
     chosen = next((row for row in older if row.id == map_id), older[0] if older else None)
+    blind = checks_by_route(connection, project, answered=True)
     counts = {of_route.route: of_route.items for of_route in routes_of(connection, project)}
     failed = counts.get("failed", 0)
     return MapPage(
@@ -167,7 +168,7 @@ def _page(connection: Connection, project: Project, walk: Walk, missing: str | N
         failed=failed,
         waiting=work.waiting(connection, project.id, project.reference_id),
         attempt=maps.latest_attempt(connection, project.id, method),
-        sentence=_sentence(chosen, counts, "together in space" if method == IN_SPACE else "together"),
+        sentence=_sentence(project, chosen, counts, blind, "together in space" if method == IN_SPACE else "together"),
         walk=walk,
         facets=facets_of(connection, project, walk.filters),
         views=saved_views(connection, project, "map"),
@@ -175,10 +176,12 @@ def _page(connection: Connection, project: Project, walk: Walk, missing: str | N
     )
 
 
-def _sentence(found: Map | None, counts: Mapping[str, int], how: str) -> str:
-    """What a person sees at a glance, for those who cannot."""
+def _sentence(project: Project, found: Map | None, counts: Mapping[str, int], blind: Mapping[str, int], how: str) -> str:
+    """What a person sees at a glance, for those who cannot. counts, blind: items, and the open spot checks among them, by route."""
     if found is None:
         return ""
+    if project.hides_checks:
+        counts = {route: n - blind.get(route, 0) for route, n in counts.items()}
     incoming = sum(n for route, n in counts.items() if route != "failed")
     sentence = (
         f"{count(found.training, 'training item')} and {count(incoming, 'incoming one')}, laid out {how}: items that the model sees"
@@ -187,6 +190,10 @@ def _sentence(found: Map | None, counts: Mapping[str, int], how: str) -> str:
     outliers = counts.get("outlier", 0)
     if outliers:
         sentence += f" {count(outliers, 'incoming item is', 'incoming items are')} strange."
+    checks = sum(n for route, n in blind.items() if route != "failed")
+    if checks and not project.hides_checks:
+        which = "is an open spot check" if checks == 1 else "are open spot checks"
+        sentence += f" {checks:,} of the incoming ones {which}, drawn by route and counted apart at the left."
     return sentence
 
 

@@ -19,6 +19,7 @@ from annotriage.service.readings.people import Cell, PeopleState, people_state
 from annotriage.states import ROUTES, GoldState, Role
 from annotriage.store.gold import GoldTask, SetAside, forget, gold_tasks, ground_truths
 from annotriage.store.projects import Project
+from annotriage.store.references import get_reference
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_may, visitor_name
 
@@ -30,6 +31,7 @@ DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 @dataclass(frozen=True)
 class PeoplePage:
     """What the page shows. manages: whether whoever looks may set known answers aside; waiting: those that nobody was asked yet.
+    example: a class of this project.
 
     truths: how many ground truths of the labeling tool could be set aside, counted up to 100.
     """
@@ -37,6 +39,7 @@ class PeoplePage:
     project: Project
     state: PeopleState
     manages: bool
+    example: str
     waiting: Sequence[GoldTask]
     truths: int
 
@@ -55,7 +58,7 @@ def add_views(routes: Routes) -> None:
         elif most.isascii() and most.isdigit() and len(most) <= len(str(SHOWN)) and 0 < int(most) <= SHOWN:
             flash(_said(gold.set_truths_aside(process, project, int(most), visitor_name())), "done")
         else:
-            raise DataError(f"answers: write a line for each, as 4711,cat; or ask for 1 to {SHOWN} of those marked as ground truth")
+            raise DataError(f"answers: write a line for each, as 4711,label; or ask for 1 to {SHOWN} of those marked as ground truth")
         return _back(project)
 
     @routes.writing("/people/gold/<int:gold_id>/forget")
@@ -72,19 +75,19 @@ def add_views(routes: Routes) -> None:
 
 
 def known_answers(text: str) -> dict[str, tuple[str, ...]]:
-    """Lines as "4711,cat", several of one task for several labels. Raises DataError."""
+    """Lines as "4711,label", several of one task for several labels. Raises DataError."""
     known: dict[str, tuple[str, ...]] = {}
     for line in filter(None, (line.strip() for line in text.splitlines())):
         task, comma, label = (part.strip() for part in line.partition(","))
         if not comma or not task or not label:
-            raise DataError(f"answers: {line[:60]!r} is not understood; write the number of a task, a comma and its label, as 4711,cat")
+            raise DataError(f"answers: {line[:60]!r} is not understood; write the number of a task, a comma and its label, as 4711,label")
         known[task] = tuple(dict.fromkeys((*known.get(task, ()), label)))
     return known
 
 
 def _said(done: SetAside) -> str:
     left = "; ".join(f"{number:,} left out: {why}" for why, number in done.left.items())
-    return f"{count(done.added, 'known answer')} set aside{'; ' if left else ''}{left}."
+    return f"{count(done.added, 'known answer')} kept{'; ' if left else ''}{left}."
 
 
 def _back(project: Project) -> ResponseReturnValue:
@@ -97,6 +100,7 @@ def _page(process: Process, connection: Connection, project: Project) -> PeopleP
         project=project,
         state=people_state(process, connection, project, _cell(), managers=manages, limit=SHOWN),
         manages=manages,
+        example=get_reference(connection, project.reference_id).facts["model"]["spec"]["model"]["classes"][0],
         waiting=gold_tasks(connection, project.id, GoldState.WAITING, limit=SHOWN) if manages else (),
         truths=len(ground_truths(connection, project, SHOWN)) if manages else 0,
     )

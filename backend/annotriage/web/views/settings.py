@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from annotriage.store import jobs, spot_checks
 from annotriage.store.datasets import routes_of
 from annotriage.store.events import note
 from annotriage.store.previews import CHANGED, LIMITS, NOT_GUARANTEED, TABLES, Limits, Preview, limits_of, preview
-from annotriage.store.projects import Project, change_project
+from annotriage.store.projects import Project, change_project, standing_of
 from annotriage.store.references import get_reference
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
@@ -31,7 +31,6 @@ INSTEAD = {  # of limits that somebody asked for before
     JobState.RUNNING: "They are tested after those that are being tested now, once these have taken over.",
 }
 SHARES = ("sample_share", "audit_share", "checks_handed_out", "gold_share")
-HELP = {field.name: field.metadata["help"] for table in (Settings, ServiceSettings) for field in fields(table)}
 TITLES = {
     "max_error": "Largest share of wrong automatic labels",
     "confidence": "How sure the guarantee is",
@@ -44,6 +43,28 @@ TITLES = {
     "gold_share": "Tasks with a known answer among what people are handed",
     "accept": "What becomes of automatic labels",
 }
+HINTS = {  # what the title does not say; {one} and {other} are classes of the project
+    "max_error": "Lower it and fewer items are automatic.",
+    "confidence": "At 95% the guarantee fails in 1 project of 20. Raise it where that is costly.",
+    "alpha": "Raise it to see more strange items, at the price of more false alarms.",
+    "class_limits": (
+        "For classes whose errors weigh more, one a line: `{one} = 0.5%` for one class, `{one} | {other} = 1%` for two together. Each needs"
+        " held-out items of its own."
+    ),
+    "costs": (
+        "Where errors weigh unlike, one a line: `{one} > {other} = 10` says that a true {one} called {other} costs 10, `* > {other} = 10`"
+        " that anything called so does. All others cost 1, and the first limit is then of the expected cost of an automatic label."
+    ),
+    "sample_share": "Drawn before they are judged: the new held-out items.",
+    "audit_share": "And at least 20 a week, so many of the first ones. Raise it to find a rising error sooner.",
+    "checks_handed_out": "As long as some of them are open.",
+    "gold_share": (
+        "To learn how often people are wrong. They look like spot checks; 2 to 5% is usual. Keep known answers on the People page first."
+    ),
+    "accept": (
+        "`suggest` leaves each to a person who submits it; `annotate` makes annotations of them once their dataset passed its probation."
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -51,10 +72,11 @@ class SettingsPage:
     """What the page shows. The preview is counted only where it is asked for: settings.js does so at once.
 
     now: the values that hold; asked: those in the form. preview: of the asked, before: of those that hold. checked: automatic items that
-    people check blind, or would. waiting: what waits for people now, as everywhere. held: items that the limits would let be automatic, but
-    that were judged while labels were stopped, or that a person sent to people. trouble: why there is no preview, or what is wrong with a
-    value. meant: what the limit is of, where it is not of the share of wrong labels alone. one_class: whether the model gives one class per
-    item: only then there are costs and limits of single classes.
+    are drawn to be checked blind, or would be; answered: of those that are. hints: on each setting; examples: two classes. waiting:
+    what waits for people now, as everywhere. held: items that the limits would let be automatic, but that were judged while labels were
+    stopped, or that a person sent to people. trouble: why there is no preview, or what is wrong with a value. meant: what the limit is
+    of, where it is not of the share of wrong labels alone. one_class: whether the model gives one class per item: only then there are
+    costs and limits of single classes.
     """
 
     project: Project
@@ -64,6 +86,9 @@ class SettingsPage:
     before: Preview | None
     preview: Preview | None
     checked: int
+    answered: int
+    hints: Mapping[str, str]
+    examples: tuple[str, str]
     waiting: WaitingWork
     held: int
     trouble: str
@@ -77,7 +102,7 @@ def add_views(routes: Routes) -> None:
     def build(connection: Connection, project: Project) -> SettingsPage:
         return _page(routes.process, connection, project)
 
-    routes.project_page("/settings", "settings", build, TITLES=TITLES, HELP=HELP, NOT_GUARANTEED=NOT_GUARANTEED)
+    routes.project_page("/settings", "settings", build, TITLES=TITLES, NOT_GUARANTEED=NOT_GUARANTEED)
 
     @routes.writing("/settings")
     def save_settings(connection: Connection, project: Project) -> ResponseReturnValue:
@@ -106,6 +131,7 @@ def _page(process: Process, connection: Connection, project: Project) -> Setting
     drawn = spot_checks.automatic_drawn(connection, project.id, project.reference_id)
     checked = drawn if shown is None or before is None or not before.auto else _checks_foreseen(connection, project, drawn, before, shown)
     facts = get_reference(connection, project.reference_id).facts
+    examples = _examples(_spec(facts)["classes"])
     automatic = sum(count.items for count in routes_of(connection, project) if count.route == Route.AUTO)
     return SettingsPage(
         project=project,
@@ -115,6 +141,9 @@ def _page(process: Process, connection: Connection, project: Project) -> Setting
         before=before,
         preview=shown,
         checked=checked,
+        answered=int((standing_of(connection, project) or {}).get("answers", 0)),
+        hints={name: hint.replace("{one}", examples[0]).replace("{other}", examples[1]) for name, hint in HINTS.items()},
+        examples=examples,
         waiting=waiting_work(connection, project),
         held=0 if before is None else max(0, before.auto - automatic),
         trouble=trouble,
@@ -170,17 +199,25 @@ def _given(now: Mapping[str, Any], form: Mapping[str, str]) -> dict[str, Any]:
     return values | tables | ({"accept": form["accept"]} if form.get("accept") else {})
 
 
+def _examples(classes: Sequence[str]) -> tuple[str, str]:
+    """Two classes to show by, as short as they come; ticks would end them in a hint."""
+    short = [name.replace("`", "'")[:40] for name in sorted(classes, key=len)[:2]] or ["one"]
+    return short[0], short[-1]
+
+
 def _table(name: str, text: str) -> tuple[tuple[str, float], ...]:
-    """Lines of a name and its number. Raises SettingError."""
+    """Lines of a name and its number, limits with a percent sign as the page shows them, or as shares. Raises SettingError."""
     found = []
     for line in filter(None, map(str.strip, text.splitlines())):
         key, _, number = line.rpartition("=")
         try:
-            found.append((key.strip(), float(number.strip().replace(",", "."))))
+            figure = number.strip().replace(",", ".")
+            percents = name == "class_limits" and figure.endswith("%")
+            found.append((key.strip(), float(f"{float(figure[:-1]) / 100:.12g}") if percents else float(figure)))
         except ValueError:
             found.append(("", 0.0))
         if not found[-1][0]:
-            example = "fracture > healthy = 10" if name == "costs" else "fracture = 0.005"
+            example = "fracture > healthy = 10" if name == "costs" else "fracture = 0.5%"
             raise SettingError(f"{TITLES[name]}: {line[:60]!r} is not a name and a number; write a line such as {example}")
     return tuple(found)
 

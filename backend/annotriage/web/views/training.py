@@ -9,6 +9,7 @@ from flask import Response, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 
+from annotriage.advice import training_words as words
 from annotriage.errors import SettingError, UnknownError
 from annotriage.service.guarantee import model_choice
 from annotriage.service.readings.training import MOST_COUNTED, TrainingState, training_state
@@ -34,7 +35,15 @@ def add_views(routes: Routes) -> None:
     """Add the page, and what it asks for."""
     process = routes.process
     routes.project_page(
-        "/training", "training", _page, MEASURES=model_choice.MEASURES, EPOCHS=model_choice.EPOCHS, MOST_COUNTED=MOST_COUNTED
+        "/training",
+        "training",
+        _page,
+        MEASURES=model_choice.MEASURES,
+        EPOCHS=model_choice.EPOCHS,
+        MOST_COUNTED=MOST_COUNTED,
+        model_headline=words.model_headline,
+        what_decides=words.what_decides,
+        at_first=words.at_first,
     )
 
     def back_to_page(project: Project) -> ResponseReturnValue:

@@ -1,0 +1,11 @@
+"""How a group of strange items stands, in words."""
+
+from annotriage.advice.group_words import members_sentence
+
+
+def test_the_parts_of_a_group_add_up_to_its_size():
+    assert members_sentence(30, 16, {("0",): 9, ("1", "2"): 2}) == (
+        "16 wait for a person; 11 answered by people (9 as 0, 2 as 1 + 2); 3 are open spot checks or were set aside"
+    )
+    assert members_sentence(2, 1, {(): 1}) == "1 waits for a person; 1 answered by people (1 as none of the classes)"
+    assert members_sentence(5, 5, {}) == "5 wait for a person"

@@ -1,0 +1,108 @@
+"""What to do next: each page says its own step first, with the one blue button that its head has, and its twin says the same."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+import pytest
+from sqlalchemy import update
+
+from annotriage.states import Role
+from annotriage.store import jobs, label_audits, people
+from annotriage.store.projects import project_of
+from annotriage.store.queue import queue_page
+from annotriage.store.schema import item
+
+AUTH, LOOKER = ("annotriage", "right"), ("looker", "right password")
+PAGES = ("overview", "map", "queue", "items", "diversity", "groups", "guarantee", "label-audit", "people", "training", "compare")
+
+
+@pytest.fixture
+def dashboard(copied, serve_dashboard):
+    return serve_dashboard(*copied, password=AUTH[1])
+
+
+@pytest.fixture
+def head(dashboard):
+    """The head of a page: its sentence, the address of its blue button, and what stands there small; as the page has it and its twin."""
+    client = dashboard.app.test_client()
+
+    def head(page, auth=AUTH):
+        path, _, query = page.partition("?")
+        shown = client.get(f"/projects/1/{page}", auth=auth, headers={"Accept": "text/html"}).text
+        twin = client.get(f"/projects/1/{path}.json?{query}", auth=auth).json["next_step"]
+        part = unescape(shown.partition('<div id="next-step"')[2].partition("</div>")[0])
+        buttons = re.findall(r'<a class="button primary" href="([^"]*)"', part)
+        assert len(buttons) <= 1, page
+        own = twin["own"]
+        if own is None:
+            assert 'class="next"' not in part, page
+        else:
+            assert own["sentence"] in part, page
+            assert bool(own["button"]) == len(buttons), page
+        if "Most useful in this project:" in part:
+            assert twin["project"]["sentence"] in part
+            assert not buttons, "one wish a page"
+        return own, buttons[0] if buttons else "", part
+
+    return head
+
+
+def test_every_page_has_one_blue_button_at_most_in_its_head_and_its_twin_says_the_same(head):
+    found = {page: head(page) for page in (*PAGES, "settings")}
+    assert found["overview"][1], "the project's most useful step"
+    for page in ("items", "settings"):
+        assert found[page][0] is None
+        assert "Most useful in this project:" in found[page][2]
+    for page in ("queue", "groups", "guarantee", "people"):
+        assert found[page][1], page
+
+
+def test_the_queue_begins_with_the_strangest_that_waits(head, dashboard):
+    with dashboard.process.store.reading() as connection:
+        rows = queue_page(connection, project_of(connection, "1")).rows
+    first = next(row for row in rows if row.route == "outlier")
+    assert head("queue")[1] == f"/projects/1/items/{first.name}"
+    assert head("queue?state=out")[0] is None, "nobody is asked about what was taken out"
+    with dashboard.process.store.writing() as connection:
+        connection.execute(update(item).where(item.c.route == "outlier").values(answer="resolved"))
+    left = next(row for row in rows if row.route != "outlier")
+    assert head("queue")[0]["args"] == {"task": left.name}, "then with what comes first"
+
+
+def test_the_groups_name_the_largest_of_which_something_waits(head, dashboard):
+    own, address, _ = head("groups")
+    assert address.endswith("/groups#group-1")
+    with dashboard.process.store.writing() as connection:
+        connection.execute(update(item).where(item.c.route == "outlier").values(answer="resolved"))
+    own, address, part = head("groups")
+    assert (own["sentence"], address) == ("Nothing to do here: no item of a group waits.", "")
+    assert "Most useful in this project:" in part
+
+
+def test_the_guarantee_asks_for_answers_to_spot_checks(head, dashboard):
+    assert head("guarantee")[1].endswith("/queue?route=spot+check")
+    with dashboard.process.store.writing() as connection:
+        people.set_person(connection, LOOKER[0], Role.LOOK, LOOKER[1], service_user=AUTH[0])
+    assert head("guarantee", LOOKER)[0]["page"] == "", "whoever sees no spot check in the queue answers in the labeling tool"
+    assert head("people", LOOKER)[0] is None, "they set no known answer aside"
+
+
+def test_the_label_audit_says_what_it_needs_or_that_there_is_nothing_to_do(head, dashboard):
+    assert head("label-audit")[0]["button"] == "Check the labels"
+    with dashboard.process.store.writing() as connection:
+        label_audits.keep_audit(connection, 1, {"items": 7, "sentences": ["None."], "findings": {}, "notes": []}, [])
+    own, address, _ = head("label-audit")
+    assert (own["sentence"], address) == ("Nothing to do here: no label is in doubt.", "")
+    with dashboard.process.store.writing() as connection:
+        jobs.queue(connection, 1, jobs.LABEL_AUDIT)
+    assert "being checked" in head("label-audit")[0]["sentence"]
+
+
+def test_known_answers_are_set_aside_first_and_a_training_that_runs_is_waited_for(head, dashboard):
+    own, address, _ = head("people")
+    assert (own["button"], address) == ("Set known answers aside", "/projects/1/people#gold")
+    with dashboard.process.store.writing() as connection:
+        jobs.queue(connection, 1, jobs.TRAINING, {})
+    assert head("training")[0]["sentence"] == "A new model is being trained. Nothing to do here until then."
