@@ -49,6 +49,7 @@ def another(process):
 def made_by_code(tmp_path, monkeypatch, digits, quick):
     """A reference whose model is made by a module of this machine; and what changes that module."""
     torch = pytest.importorskip("torch")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # both texts are as long, and may be of the same second
     package, where = f"made_{tmp_path.name}", tmp_path / "code"
     where.mkdir()
     monkeypatch.syspath_prepend(where)
@@ -68,15 +69,16 @@ def made_by_code(tmp_path, monkeypatch, digits, quick):
 
 
 @pytest.mark.torch
-def test_a_replica_whose_code_makes_another_model_is_not_let_join(process, connect, another, made_by_code, monkeypatch, caplog):
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # both texts are as long, and may be of the same second
+def test_a_replica_whose_code_makes_another_model_is_not_let_join(process, connect, made_by_code, another, caplog):
     reference, write = made_by_code
     connect("7", reference)
     refuse_unlike(process, Judge(process).open)
     write(FACTORY.replace("ReLU", "Tanh"))
+    another.beat()  # it may have had to wait for long
     said = r"cannot join the others: project 7: .* gives other answers .* the code of made_.* differs on this machine"
     with pytest.raises(MismatchError, match=said):
         refuse_unlike(process, Judge(process).open)
+    another.beat()
     with pytest.raises(SystemExit) as ended:
         run_worker(process)
     assert ended.value.code == REFUSED
