@@ -79,7 +79,7 @@ def test_a_person_signs_in_and_is_refused_what_is_not_theirs(app):
     assert (page.status_code, "may look" in page.text) == (200, True)
     refused = client.post("/system/clear-inbox", data={"csrf": token(client, "/")}, headers=PAGE)
     assert refused.status_code == 403
-    assert "your account may look" in refused.text
+    assert "Your account may look" in refused.text
 
 
 def test_what_changes_in_an_account_holds_at_once(app, process):

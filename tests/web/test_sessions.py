@@ -288,7 +288,7 @@ def test_errors_are_pages_for_people_and_problems_for_programs(web):
     sign_in(client)
     page = client.get("/projects/77/guarantee", headers=PAGE)
     assert (page.status_code, page.mimetype) == (404, "text/html")
-    assert "project 77 is not connected" in page.text
+    assert "Project 77 is not connected" in page.text
     assert client.get("/nowhere", headers=PAGE).status_code == 404
     assert client.get("/projects/77/guarantee").mimetype == "application/problem+json"
     assert client.get("/api/nowhere", headers=PAGE).mimetype == "application/problem+json"
@@ -304,7 +304,7 @@ def test_a_database_that_does_not_answer_is_said_on_a_page(web, monkeypatch):
     monkeypatch.setattr(client.process.store, "reading", down)
     answer = client.get("/", headers=PAGE)
     assert (answer.status_code, answer.mimetype) == (503, "text/html")
-    assert "the database does not answer" in answer.text
+    assert "The database does not answer" in answer.text
 
 
 def test_the_key_of_the_sessions_is_kept_in_the_store_and_never_shown(web):

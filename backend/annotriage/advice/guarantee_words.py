@@ -203,7 +203,8 @@ def checked(wrong: int, answers: int, contradicted: int, until_alarm: int | None
     """What blind answers say of automatic labels. contradicted: of the wrong ones, by one person so far; until_alarm: as `until_stop`."""
     if not answers:
         return UNCHECKED
-    found = f"{wrong:,} of {count(answers, 'automatic label')} that people checked blind were wrong ({percent(wrong / answers)})"
+    were = "was" if wrong == 1 else "were"
+    found = f"{wrong:,} of {count(answers, 'automatic label')} that people checked blind {were} wrong ({percent(wrong / answers)})"
     return " ".join(filter(None, (f"{found}{awaited(contradicted, wrong)}.", until_stop(until_alarm))))
 
 
