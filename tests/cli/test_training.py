@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from annotriage.cli import main
+from annotriage.cli import main, training
+from annotriage.training import regions
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,10 @@ def test_train_says_what_came_of_it(folder, tmp_path):
     status, _, err = run(folder, *given, "--quiet")
     assert status == 1
     assert "--replace" in err
+
+
+def test_the_ways_to_rank_a_pool_are_those_that_training_knows():
+    assert training.COLLECT == regions.COLLECT, "written out beside the option, which must not load what trains"
 
 
 def test_train_needs_something_to_begin_with(folder, tmp_path):

@@ -41,7 +41,7 @@ class Spool:
     def append(self, content: bytes) -> int:
         """Add some and say where they begin. Raises OutputError if the disk is full."""
         start = self.size
-        with _on_disk(self._what):
+        with _trouble_named(self._what):
             if start + len(content) > self._in_memory and not self.on_disk:
                 former = self._file.getvalue()
                 self._file = TemporaryFile("w+b", buffering=0)  # noqa: SIM115 - closed with the object; unbuffered, closing cannot fail
@@ -116,7 +116,7 @@ def room_for(rows: int, width: int, kind: DTypeLike) -> Array:
     """An array of (rows, width) in a file, to be written to. Raises OutputError if the disk has no room for it."""
     size = max(1, rows * width * np.dtype(kind).itemsize)
     check_room(size)
-    with _on_disk("activations"), TemporaryFile(prefix="annotriage-") as file:  # the array keeps what is in it
+    with _trouble_named("activations"), TemporaryFile(prefix="annotriage-") as file:  # the array keeps what is in it
         if hasattr(os, "posix_fallocate"):  # else a disk that fills up meanwhile would kill the process
             os.posix_fallocate(file.fileno(), 0, size)
         return _OnDisk(file, kind, "w+", shape=(rows, width))
@@ -182,7 +182,7 @@ def _plain(values: Any) -> Any:
 
 
 @contextmanager
-def _on_disk(what: str) -> Iterator[None]:
+def _trouble_named(what: str) -> Iterator[None]:
     """Say what could not be kept where the disk is full, or a limit forbids more."""
     try:
         yield

@@ -144,8 +144,8 @@ def bench(
     fetched = elsewhere or any(is_address(verdict.path) for verdict in found.verdicts if verdict.failure is None)
     with progress("the model alone, again", None):
         limit = limit_of(opened, inputs, by_batch, found.stages.batch_size)
-    passed = Pass(found.dataset, found.stages, len(found.verdicts), found.counts["failed"], found.timings["items"], opening)
-    return read(passed, limit, opened, settings, server or ServiceSettings.load(), fetched=fetched)
+    passed = MeasuredPass(found.dataset, found.stages, len(found.verdicts), found.counts["failed"], found.timings["items"], opening)
+    return bench_of(passed, limit, opened, settings, server or ServiceSettings.load(), fetched=fetched)
 
 
 def bench_sentences(found: Bench) -> Iterator[str]:
@@ -297,7 +297,7 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Pass:
+class MeasuredPass:
     """What was run. count, failed: items. seconds: of the pass. opening: of the model."""
 
     name: str
@@ -322,8 +322,8 @@ def limit_of(model: Model, inputs: Array, by_batch: dict[int, float], size: int)
     return Limit(by_batch, by_batch[size], after)
 
 
-def read(
-    passed: Pass,
+def bench_of(
+    passed: MeasuredPass,
     limit: Limit,
     model: Model,
     settings: Settings,

@@ -6,7 +6,6 @@ fixed number of rows at a time and say where they stopped.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,10 +17,8 @@ from sqlalchemy import (
     Connection,
     Integer,
     Select,
-    Text,
     and_,
     bindparam,
-    cast,
     exists,
     false,
     func,
@@ -36,7 +33,7 @@ from annotriage.states import FOR_PEOPLE, ROUTES, SETTLED, UNSETTLED, InsightKin
 from annotriage.store.blindness import is_asked, is_blind, is_hidden
 from annotriage.store.browsing import Item, in_sight, items_of
 from annotriage.store.counters import chunks
-from annotriage.store.database import among, read_each, read_once
+from annotriage.store.database import among, labels_of, read_each, read_once, stored
 from annotriage.store.datasets import id_of_all, routes_of, routes_of_datasets
 from annotriage.store.filters import Filters, Test, of_routes, ranges, stands, tests
 from annotriage.store.gold import is_open_copy
@@ -214,14 +211,14 @@ def answers_in_groups(
     """What people answered on members of groups, as `waiting_in_groups`: how often which labels; open spot checks take no part."""
     found: dict[int, dict[tuple[str, ...], int]] = {}
     for number, labels, n in connection.execute(_answered_in_groups(project.id, dataset_id), {"these": numbers}):
-        found.setdefault(number, {})[tuple(json.loads(labels or "[]") or ())] = int(n)
+        found.setdefault(number, {})[labels_of(labels) or ()] = int(n)
     return found
 
 
 @lru_cache(64)
 def _answered_in_groups(project_id: int, dataset_id: int | None) -> Select[int, str, int]:
     chosen = dataset_id if dataset_id is not None else id_of_all(project_id)
-    labels, answered = cast(item.c.labels, Text), Filters(state=Standing.ANSWERED)
+    labels, answered = stored(item.c.labels), Filters(state=Standing.ANSWERED)
     query = select(group_member.c.number, labels, func.count()).join(item, item.c.id == group_member.c.item_id)
     query = query.where(group_member.c.dataset_id == chosen, group_member.c.number.in_(among("these")), *stands(answered))
     return of_routes(query, answered).group_by(group_member.c.number, labels)

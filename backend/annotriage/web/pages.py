@@ -26,7 +26,7 @@ from annotriage.settings import SERVICE_SETTINGS, SETTINGS
 from annotriage.states import ROUTES
 from annotriage.store.projects import Project
 from annotriage.web.problems import MEDIA_TYPE
-from annotriage.web.routing import Plain, Routes, Whole
+from annotriage.web.routing import Number, Plain, Routes
 from annotriage.web.sessions import Sessions, wants_page
 from annotriage.web.tabs import MODEL_PAGES, PROJECT_TABS
 from annotriage.web.views import (
@@ -117,7 +117,7 @@ def add_pages(app: Flask, process: Process, sessions: Sessions) -> None:
     pages = Blueprint("web", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
     sessions.routes(pages)
     _dress(app, pages, process)
-    app.url_map.converters.update(plain=Plain, int=Whole)
+    app.url_map.converters.update(plain=Plain, int=Number)
     routes = Routes(pages, process)
     for view in VIEWS:
         view.add_views(routes)

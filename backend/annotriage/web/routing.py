@@ -40,7 +40,7 @@ class Plain(UnicodeConverter):
         return super().to_url(str(value))
 
 
-class Whole(IntegerConverter):
+class Number(IntegerConverter):
     """A number in an address: one that the store cannot hold is the number of nothing. Without `max` it is the id of a row."""
 
     def to_python(self, value: str) -> int:

@@ -17,7 +17,7 @@ from annotriage.model.cores import cores
 from annotriage.model.stages import Stage, Stages
 from annotriage.model.stream import stream
 from annotriage.progress import Progress, silent
-from annotriage.report.bench import ITEMS, OF_SERVICE, SECONDS, Bench, Pass, alone_by_batch, first_inputs, limit_of, read
+from annotriage.report.bench import ITEMS, OF_SERVICE, SECONDS, Bench, MeasuredPass, alone_by_batch, bench_of, first_inputs, limit_of
 from annotriage.service.judging.check_assignment import current_draw
 from annotriage.service.judging.judge import RECORDED, judged_batch
 from annotriage.service.judging.kept_model import load_kept_model
@@ -96,8 +96,8 @@ def bench_project(
     with progress("the model alone, again", None):
         limit = limit_of(model, inputs, by_batch, stages.batch_size)
     fetched = any(is_address(row.media) or row.media.startswith("/") for row in rows.values())
-    of = Pass(external_id, stages, len(found), failed, passed, opening)
-    return read(of, limit, model, settings, process.settings, fetched=fetched, in_turn=OF_SERVICE, once=(), recorded=(*recorded, KEPT))
+    of = MeasuredPass(external_id, stages, len(found), failed, passed, opening)
+    return bench_of(of, limit, model, settings, process.settings, fetched=fetched, in_turn=OF_SERVICE, once=(), recorded=(*recorded, KEPT))
 
 
 def _store(process: Process, project: Project, judged: list[Judgement]) -> None:
