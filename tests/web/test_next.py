@@ -86,7 +86,7 @@ def test_the_guarantee_asks_for_answers_to_spot_checks(head, dashboard):
     with dashboard.process.store.writing() as connection:
         people.set_person(connection, LOOKER[0], Role.LOOK, LOOKER[1], service_user=AUTH[0])
     assert head("guarantee", LOOKER)[0]["page"] == "", "whoever sees no spot check in the queue answers in the labeling tool"
-    assert head("people", LOOKER)[0] is None, "they set no known answer aside"
+    assert head("people", LOOKER)[0] is None, "they keep no known answer"
 
 
 def test_the_label_audit_says_what_it_needs_or_that_there_is_nothing_to_do(head, dashboard):
@@ -94,15 +94,15 @@ def test_the_label_audit_says_what_it_needs_or_that_there_is_nothing_to_do(head,
     with dashboard.process.store.writing() as connection:
         label_audits.keep_audit(connection, 1, {"items": 7, "sentences": ["None."], "findings": {}, "notes": []}, [])
     own, address, _ = head("label-audit")
-    assert (own["sentence"], address) == ("Nothing to do here: no label is in doubt.", "")
+    assert (own["sentence"], address) == ("Nothing to do here: the model doubts no label.", "")
     with dashboard.process.store.writing() as connection:
         jobs.queue(connection, 1, jobs.LABEL_AUDIT)
     assert "being checked" in head("label-audit")[0]["sentence"]
 
 
-def test_known_answers_are_set_aside_first_and_a_training_that_runs_is_waited_for(head, dashboard):
+def test_known_answers_are_kept_first_and_a_training_that_runs_is_waited_for(head, dashboard):
     own, address, _ = head("people")
-    assert (own["button"], address) == ("Set known answers aside", "/projects/1/people#gold")
+    assert (own["button"], address) == ("Keep known answers", "/projects/1/people#gold")
     with dashboard.process.store.writing() as connection:
         jobs.queue(connection, 1, jobs.TRAINING, {})
     assert head("training")[0]["sentence"] == "A new model is being trained. Nothing to do here until then."

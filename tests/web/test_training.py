@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 from web import sign_in
 
 from annotriage.service.operations.jobs import TRAINING_KINDS, run_queued
@@ -13,6 +14,7 @@ from annotriage.states import EventKind
 from annotriage.store import jobs
 from annotriage.store.events import note
 from annotriage.store.projects import change_project, project_of
+from annotriage.store.schema import training
 
 
 @pytest.fixture
@@ -46,6 +48,20 @@ def test_a_model_is_asked_for_compared_and_let_take_over(trainable):
     shown = client.get("/projects/1/training.json").json["training"]["trained"]
     assert (shown["facts"]["plan"]["epochs"], shown["facts"]["plan"]["perplexity"]) == (5, "kl")
     assert f"{shown['facts']['comparison']['new']['right']} of {shown['facts']['comparison']['new']['n']}" in page
+    for takes_over, said, button in (
+        ("undecided", "not shown to be better", "Answer spot checks"),
+        ("no", "The new model is worse", "Answer what waits"),
+        ("yes", "The new model is better", "Let it take over"),
+    ):
+        facts = shown["facts"] | {"comparison": shown["facts"]["comparison"] | {"takes_over": takes_over}}
+        with dashboard.process.store.writing() as connection:
+            connection.execute(update(training).values(facts=facts))
+        page = client.get("/projects/1/training").text
+        step = client.get("/projects/1/training.json").json["next_step"]["own"]
+        headline = re.search(r'class="headline">([^<]+)', page).group(1)
+        assert said in headline
+        assert said in step["sentence"], "the next step and the headline say the same"
+        assert re.findall(r'primary"[^>]*>([^<]+)', page) == [button]
     report = client.get(f"/projects/1/training/{shown['id']}/report.html")
     assert (report.mimetype, "attachment" in report.headers["Content-Disposition"]) == ("text/html", True)
     assert "The course of the training" in report.text

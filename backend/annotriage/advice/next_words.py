@@ -148,8 +148,8 @@ def findings_spent() -> Words:
 
 
 def no_findings() -> Words:
-    """The label audit: no label is in doubt."""
-    return "Nothing to do here: no label is in doubt.", ""
+    """The label audit: nothing is found."""
+    return "Nothing to do here: the model doubts no label.", ""
 
 
 def wait_for(what: str) -> Words:
@@ -164,13 +164,13 @@ def check_labels() -> Words:
 
 def set_gold() -> Words:
     """People: nothing is known of how often they are wrong."""
-    return "Nobody knows how often people are wrong: set some known answers aside, to be asked again.", "Set known answers aside"
+    return "How often people are wrong is not measured: keep some known answers, to be asked again.", "Keep known answers"
 
 
 def share_gold(waiting: int) -> Words:
-    """People: known answers are set aside, and the settings let none be handed out."""
+    """People: known answers are kept, and the settings let none be handed out."""
     said = count(waiting, "known answer is", "known answers are")
-    return f"{said} set aside, but the settings hand none out to people.", "Set their share"
+    return f"{said} kept, but the settings hand none out to people.", "Set their share"
 
 
 def answer_gold(waiting: int) -> Words:
@@ -187,6 +187,11 @@ def take_over() -> Words:
 def more_answers() -> Words:
     """Training: the new model is not shown to be better. The page has the button."""
     return "The new model is not shown to be better: answer spot checks, then train again.", ""
+
+
+def worse() -> Words:
+    """Training: the new model is worse. The page has the button."""
+    return "The new model is worse: have people answer more of what is strange or unsure, then train again.", ""
 
 
 def train() -> Words:

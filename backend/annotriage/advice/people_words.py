@@ -57,7 +57,7 @@ def left_out_unfit(number: int) -> str:
     """Known answers that the labeling config does not offer any more."""
     return (
         f"{count(number, 'known answer names a label', 'known answers name labels')} that the labeling config does not offer any more."
-        " They are left out and not asked: put the labels back, or set other known answers aside."
+        " They are left out and not asked: put the labels back, or keep other known answers."
     )
 
 

@@ -143,7 +143,7 @@ def _label_audit(place: Place) -> NextStep | None:
 
 
 def _people(place: Place) -> NextStep | None:
-    """Known answers, without which nobody knows how often people are wrong: set aside by those who may, then answered."""
+    """Known answers, without which nobody knows how often people are wrong: kept by those who may, then answered."""
     there = gold.gold_counts(place.connection, place.project.id)
     waiting, out = there.get(GoldState.WAITING, 0), there.get(GoldState.OPEN, 0) + there.get(GoldState.SENDING, 0)
     if place.project.hides_checks:
@@ -164,8 +164,9 @@ def _training(place: Place) -> NextStep | None:
         return _step(next_words.wait_for("A model is taking over."), "training")
     if state.trained is not None and state.trained.state == TrainedState.OFFERED:
         comparison = state.trained.facts.get("comparison")
-        better = comparison is not None and comparison["takes_over"] == "yes"
-        return _step(next_words.take_over() if better else next_words.more_answers(), "training")
+        takes_over = "" if comparison is None else comparison["takes_over"]
+        words = {"yes": next_words.take_over, "no": next_words.worse}.get(takes_over, next_words.more_answers)
+        return _step(words(), "training")
     return _step(next_words.train(), "training") if state.data and state.learnable else None
 
 

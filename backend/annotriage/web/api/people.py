@@ -21,7 +21,7 @@ MOST_KNOWN = 500  # answers in one request
 
 @dataclass(frozen=True, slots=True)
 class GoldSet:
-    """Known answers that were set aside. left: why others were not, with their numbers."""
+    """Known answers that are kept now. left: why others were not, with their numbers."""
 
     added: int
     left: dict[str, int]
@@ -33,7 +33,7 @@ def get_people(asked: Asked) -> PeopleState:
 
 
 def set_gold(process: Process, project: str) -> GoldSet:
-    """Set known answers aside, to be asked blind at the share that the project's setting gold_share says."""
+    """Keep known answers, to be asked blind at the share that the project's setting gold_share says."""
     known = _known(request.get_json(silent=True))
     with process.store.reading() as connection:
         found = project_of(connection, project)

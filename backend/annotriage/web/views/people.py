@@ -30,7 +30,7 @@ DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 @dataclass(frozen=True)
 class PeoplePage:
-    """What the page shows. manages: whether whoever looks may set known answers aside; waiting: those that nobody was asked yet.
+    """What the page shows. manages: whether whoever looks may keep known answers; waiting: those that nobody was asked yet.
     example: a class of this project.
 
     truths: how many ground truths of the labeling tool could be set aside, counted up to 100.
@@ -51,7 +51,7 @@ def add_views(routes: Routes) -> None:
 
     @routes.open("/people/gold", "POST")
     def set_gold(project: Project) -> ResponseReturnValue:
-        """Set known answers aside: those that the form names, or some ground truths of the labeling tool."""
+        """Keep known answers: those that the form names, or some ground truths of the labeling tool."""
         text, most = request.form.get("answers", "").strip(), request.form.get("most", "")
         if text:
             flash(_said(gold.set_aside(process, project, known_answers(text), visitor_name())), "done")
