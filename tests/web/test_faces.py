@@ -94,6 +94,24 @@ def test_routes_keep_their_markers_in_forced_colours(signed_in):
     assert len(markers) == 2
 
 
+@pytest.mark.parametrize(
+    ("path", "chosen", "other"),
+    [
+        ("diversity", ".tools button[aria-pressed=true]", ".tools button[name=span]:not([aria-pressed])"),
+        ("model", ".subtabs a[aria-current]", ".subtabs a:not([aria-current])"),
+        ("items", ".zoom[aria-current]", ".zoom:not([aria-current])"),
+        ("queue", ".choices a[aria-current]", ".choices a:not([aria-current])"),
+    ],
+)
+def test_what_is_chosen_is_seen_in_forced_colours(signed_in, path, chosen, other):
+    page = signed_in(f"/projects/1/{path}", forced_colors="active")
+    colour = "element => getComputedStyle(element).backgroundColor"
+    assert page.locator(chosen).first.evaluate(colour) != page.locator(other).first.evaluate(colour)
+    line = "element => getComputedStyle(element).borderBottomColor"
+    tabs = page.locator(".tabs a")
+    assert len({tabs.nth(place).evaluate(line) for place in range(tabs.count())}) == 2, "one tab alone is underlined"
+
+
 def test_every_page_of_a_project_stands_in_one_tab(dashboard):
     client, auth = dashboard.app.test_client(), (dashboard.user, dashboard.password)
     for path in pages_of(dashboard, project="1", task="1"):

@@ -181,6 +181,7 @@ def test_a_group_of_a_broken_source_is_set_aside_with_a_reason_and_comes_back(si
     with page.expect_navigation():
         group.get_by_role("button", name="Set aside").click()
     assert f"{len(before)} items of group 1 set aside: stripes <b>from</b> scanner B" in text(page)
+    assert f"{len(before)} set aside" in text(page, "section.group >> nth=0"), "and the group says how its members stand"
     assert waiting_of_group(dashboard, 1) == []
     with dashboard.process.store.reading() as connection:
         event = history(connection, project_of(connection, "1").id)[0]
@@ -298,7 +299,7 @@ def test_two_scanners_are_compared_without_being_asked_for(signed_in):
 
 def test_two_stretches_of_time_are_compared(signed_in):
     page = signed_in("/projects/1/compare")
-    follow(page, page.get_by_role("link", name="the week before against the last 7 days"))
+    follow(page, page.get_by_role("link", name="the last 7 days against the 7 before"))
     said = text(page, "section[aria-labelledby=result]")
     assert re.search(r"A the 7 days before \d+ ", said)
     assert "More strange items in the last 7 days than in the 7 days before" in said

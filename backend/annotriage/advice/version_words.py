@@ -7,9 +7,9 @@ from annotriage.advice.numbers import count, percent, percent_range, points, poi
 USES = {"present": "in use", "next": "takes over now", "former": "used before", "trained": "trained, not in use"}
 
 
-def compared_sentence(items: int, changed: int) -> str:
-    """What came of a comparison."""
-    return f"{count(items, 'item')} compared: {changed:,} {'takes' if changed == 1 else 'take'} another route."
+def compared_sentence(items: int) -> str:
+    """What came of a comparison: where they differ stands on the page alone, which leaves blind items out as long as they are."""
+    return f"{count(items, 'item')} compared. The page Compare says where the versions differ."
 
 
 def changed_sentence(items: int, changed: int, low: float, high: float) -> str:

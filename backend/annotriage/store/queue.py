@@ -192,16 +192,23 @@ _CHECKS_IN = (
 @read_each
 def waiting_in_groups(connection: Connection, numbers: Sequence[int], project: Project, dataset_id: int | None = None) -> dict[int, int]:
     """How many members of groups among the outliers of a dataset, by default of all items, wait for a person; of those that have any."""
-    found = connection.execute(_in_groups(project.id, dataset_id), {"these": numbers})
+    found = connection.execute(_in_groups(project.id, dataset_id, Standing.WAITING), {"these": numbers})
+    return {number: int(n) for number, n in found}
+
+
+@read_each
+def aside_in_groups(connection: Connection, numbers: Sequence[int], project: Project, dataset_id: int | None = None) -> dict[int, int]:
+    """How many members of groups were taken out of the queue, as `waiting_in_groups`; open spot checks take no part."""
+    found = connection.execute(_in_groups(project.id, dataset_id, Standing.OUT), {"these": numbers})
     return {number: int(n) for number, n in found}
 
 
 @lru_cache(64)
-def _in_groups(project_id: int, dataset_id: int | None) -> Select[int, int]:
+def _in_groups(project_id: int, dataset_id: int | None, state: Standing) -> Select[int, int]:
     chosen = dataset_id if dataset_id is not None else id_of_all(project_id)
     query = select(group_member.c.number, func.count()).join(item, item.c.id == group_member.c.item_id)
-    query = query.where(group_member.c.dataset_id == chosen, group_member.c.number.in_(among("these")), *stands(Filters()))
-    return of_routes(query, Filters()).group_by(group_member.c.number)
+    query = query.where(group_member.c.dataset_id == chosen, group_member.c.number.in_(among("these")), *stands(Filters(state=state)))
+    return of_routes(query, Filters(state=state)).group_by(group_member.c.number)
 
 
 @read_each

@@ -49,8 +49,8 @@ def answering(process: Process, project: Project, visitor: str) -> Answering:
     if account is None:
         title = process.tool.title
         why = (
-            f"{title} knows nobody called {visitor[:60]}: answer there (Enter opens a task), or sign in with the email address"
-            " that you have there."
+            f"No account of {title} is called {visitor[:60]}: answer there (Enter opens a task), or sign in here with the email"
+            " address that you have there."
         )
         return Answering(None, why)
     choices = process.tool_project(project).choices()

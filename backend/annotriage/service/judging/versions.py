@@ -66,8 +66,7 @@ def compare_asked(process: Process, project: Project, job: Job, progress: Progre
     with process.store.writing() as connection:
         versions.keep_comparison(connection, project, before_id, after_id, said, len(every), str(job.payload.get("by", "")))
     log("versions compared", project=project.external_id, items=len(said))
-    changed = sum(before.route != after.route for before, after in said.values())
-    return compared_sentence(len(said), changed)
+    return compared_sentence(len(said))
 
 
 def _said(process: Process, project: Project, reference_id: int, ids: Sequence[int], progress: Progress) -> dict[int, Said]:

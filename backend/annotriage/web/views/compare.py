@@ -9,7 +9,7 @@ from flask import request
 from markupsafe import Markup
 from sqlalchemy import Connection
 
-from annotriage.advice.numbers import percent, percent_range, points_range
+from annotriage.advice.numbers import percent, percent_range, points, points_range
 from annotriage.report import charts
 from annotriage.service.readings.comparison import WINDOWS, Counts, Difference, Side, difference_of, side_of
 from annotriage.store.datasets import Dataset, datasets_page
@@ -85,11 +85,11 @@ def _pairs(datasets: Sequence[Dataset]) -> list[tuple[str, str, str]]:
     found = [(f"{a.name} against {b.name}", f"d{a.id}", f"d{b.id}") for a, b in pairs]
     batches = [row for row in datasets if row.kind == "batch"][:2]
     if len(batches) == 2:
-        found.append(("the import before the last against the last", f"d{batches[1].id}", f"d{batches[0].id}"))
+        found.append(("the last import against the one before", f"d{batches[1].id}", f"d{batches[0].id}"))
     return [
         *found,
-        ("the week before against the last 7 days", "w7-14", "w0-7"),
-        ("the month before against the last 30 days", "w30-60", "w0-30"),
+        ("the last 7 days against the 7 before", "w7-14", "w0-7"),
+        ("the last 30 days against the 30 before", "w30-60", "w0-30"),
     ]
 
 
@@ -129,7 +129,7 @@ def _sentence(a: Side | None, b: Side | None, gap: Difference | None) -> str:
     shares = f"{percent(more.whole.share)} against {percent(fewer.whole.share)}"
     if not gap.clear:
         each = f"{percent(a.whole.share)} in {a.name[:60]}, {percent(b.whole.share)} in {b.name[:60]}"
-        return f"No clear difference in strange items: {each} (B minus A: likely {points_range(gap.low, gap.high)})."
+        return f"No clear difference in strange items: {each}. B likely holds {points(-gap.low)} less to {points(gap.high)} more."
     low, high = sorted((abs(gap.low), abs(gap.high)))
     return (
         f"More strange items in {more.name[:60]} than in {fewer.name[:60]}: {shares}. The difference is likely {points_range(low, high)}."

@@ -27,7 +27,7 @@ from annotriage.store.browsing import Item, items_of
 from annotriage.store.datasets import Dataset, dataset_of_project
 from annotriage.store.filters import Filters
 from annotriage.store.projects import Project
-from annotriage.store.queue import answers_in_groups, queue_page, waiting_in_groups
+from annotriage.store.queue import answers_in_groups, aside_in_groups, queue_page, waiting_in_groups
 from annotriage.store.reroutings import Rerouting, set_aside
 from annotriage.store.saved_views import SavedView, saved_views
 from annotriage.store.snapshots import groups_of
@@ -146,6 +146,7 @@ def _page(process: Process, connection: Connection, project: Project) -> GroupsP
     found = {number: task_address(tool, items[id]) for number, id in typical.items() if id in items}
     numbers, one = [group.number for group in groups.groups], None if dataset is None else dataset.id
     waiting, answers = waiting_in_groups(connection, numbers, project, one), answers_in_groups(connection, numbers, project, one)
+    out = aside_in_groups(connection, numbers, project, one)
     return GroupsPage(
         project=project,
         walk=walk,
@@ -155,8 +156,9 @@ def _page(process: Process, connection: Connection, project: Project) -> GroupsP
         addresses={number: address for number, address in found.items() if address},
         waiting=waiting,
         members={
-            group.number: members_sentence(group.size, waiting.get(group.number, 0), answers.get(group.number, {}))
+            number: members_sentence(group.size, waiting.get(number, 0), answers.get(number, {}), out.get(number, 0))
             for group in groups.groups
+            for number in (group.number,)
         },
         aside=set_aside(connection, project, ASIDE),
         added=added_classes(connection, project),
