@@ -151,6 +151,24 @@ def test_a_pool_may_be_ranked_by_how_near_its_items_are_to_a_boundary(trained, r
             train(retraining.reference, retraining.train, trained[1], wishes=wishes, replace_existing=True)
 
 
+def test_what_memory_does_not_suffice_for_afterwards_costs_nobody_the_model(retraining, tmp_path, monkeypatch):
+    def too_large(*arguments, **options):
+        raise MemoryError
+
+    for name in ("pruning", "learning_curve", "gain_of_strange"):
+        monkeypatch.setattr(f"annotriage.training.retraining.{name}", too_large)
+    wishes = Wishes(scores=True, prune=True, curve=True, strange=True)
+    made = train(retraining.reference, retraining.train, tmp_path / "out", calibration=retraining.fresh, wishes=wishes)
+    assert made.spec.model_path.is_file()
+    assert made.importance is not None
+    assert (made.proposal, made.curve, made.strange) == (None, None, None)
+    assert made.notes[-3:] == (
+        "What can be left out is not known: memory ran out",
+        "What more labels would gain is not known: memory ran out",
+        "What the strange items bring is not known: memory ran out",
+    )
+
+
 def test_a_pool_that_cannot_be_ranked_costs_nobody_the_model(retraining, tmp_path):
     pool = [Item("broken", b"no picture", path="broken.png")]
     made = train(retraining.reference, retraining.train, tmp_path / "out", wishes=Wishes(pool=pool, collect="max-margin"))

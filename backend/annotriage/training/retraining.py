@@ -6,11 +6,11 @@ The training set and what people reviewed are learned; held-out items judge. A g
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ from annotriage.training.state import SavedState
 from annotriage.training.strange_items import StrangeItems, gain_of_strange
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 NOTHING_TO_MEASURE_ON = "--prune, --learning-curve and --strange measure on labelled held-out items; give some with --calibration"
 SAME = 1e-3  # by which outputs of the written model may differ from those of the trained head, relative to the largest
@@ -170,19 +171,20 @@ def retrain(
 
     density = wanted_density(trained, len(classes), plan.perplexity, plan.seed)
     regions = low_density_regions(trained, density, space)
-    candidates, pool_notes = None, []
+    left_out = list[str]()
+    candidates = None
     if pool is not None:
-        try:
-            candidates = rank_pool(
-                collect(new, pool, space, settings, progress, "pool", lambda item: None),
-                *(reference, density, trained, regions, wishes.collect),
-            )
-        except (AnnotriageError, MemoryError) as error:  # the model is trained, and stays
-            pool_notes.append(f"The pool's items could not be ranked: {'memory ran out' if isinstance(error, MemoryError) else error}")
-    importance, proposal, curve = _further(wishes, examples, measured_on, plan, space, progress)
+
+        def ranked() -> list[Candidate]:
+            of_pool = collect(new, pool, space, settings, progress, "pool", lambda item: None)
+            return rank_pool(of_pool, reference, density, trained, regions, wishes.collect)
+
+        candidates = _besides("The pool's items could not be ranked", ranked, left_out)
+    importance, proposal, curve = _further(wishes, examples, measured_on, plan, space, left_out, progress)
     strange = None
     if wishes.strange and former is not None and measured_on is not None:
-        strange = _strange(former, examples, measured_on, plan, space, progress)
+        find = partial(_strange, former, examples, measured_on, plan, space, progress)
+        strange = _besides("What the strange items bring is not known", find, left_out)
     saved.remove()
     return Training(
         spec=made,
@@ -202,7 +204,7 @@ def retrain(
         strange=strange,
         resumed=resumed,
         seconds=time.perf_counter() - started,
-        notes=(*notes, *examples.notes, *start.notes, *_precision_note(spec, made), *pool_notes),
+        notes=(*notes, *examples.notes, *start.notes, *_precision_note(spec, made), *left_out),
     )
 
 
@@ -302,19 +304,38 @@ def _through(
     return trained, tested
 
 
+def _besides(without: str, find: Callable[[], T], left_out: list[str]) -> T | None:
+    """What is found out once the model is trained, which stays whatever becomes of the rest: None and a note where it cannot be."""
+    try:
+        return find()
+    except (AnnotriageError, MemoryError) as error:
+        left_out.append(f"{without}: {'memory ran out' if isinstance(error, MemoryError) else error}")
+        return None
+
+
 def _further(
-    wishes: Wishes, examples: Examples, measured_on: tuple[Array, Array] | None, plan: Plan, space: LabelSpace, progress: Progress
+    wishes: Wishes,
+    examples: Examples,
+    measured_on: tuple[Array, Array] | None,
+    plan: Plan,
+    space: LabelSpace,
+    left_out: list[str],
+    progress: Progress,
 ) -> tuple[Importance | None, Proposal | None, LearningCurve | None]:
-    activations, multiple = examples.collected.activations[0], space.multiple
+    activations, targets = examples.collected.activations[0], examples.targets
     importance = proposal = curve = None
+    told: dict[str, Any] = {"multiple": space.multiple, "progress": progress}
     if wishes.scores or wishes.prune:
-        importance = early_scores(activations, examples.targets, plan, multiple=multiple, progress=progress)
+        find = partial(early_scores, activations, targets, plan, **told)
+        importance = _besides("EL2N and GraNd of the items are not known", find, left_out)
     if measured_on is None:
         return importance, None, None
     if wishes.prune and importance is not None:
-        proposal = pruning(activations, examples.targets, importance.el2n, measured_on, plan, multiple=multiple, progress=progress)
+        weigh = partial(pruning, activations, targets, importance.el2n, measured_on, plan, **told)
+        proposal = _besides("What can be left out is not known", weigh, left_out)
     if wishes.curve:
-        curve = learning_curve(activations, examples.targets, measured_on, plan, multiple=multiple, progress=progress)
+        follow = partial(learning_curve, activations, targets, measured_on, plan, **told)
+        curve = _besides("What more labels would gain is not known", follow, left_out)
     return importance, proposal, curve
 
 
