@@ -281,6 +281,13 @@ def test_what_the_tool_itself_finds_is_among_it(checks, connect):
     assert checks("3")["labeling tool"].ok is None
 
 
+def test_a_long_name_of_a_project_leaves_room_for_the_checks(checks, connect, process):
+    project, _ = connect("3")
+    with process.store.writing() as connection:
+        change_project(connection, project.id, title="scan " * 400)
+    assert len(checks("3")["project"].found) < 150
+
+
 def test_a_watched_project_is_not_held_against_its_set_up(checks, connect):
     _, tool = connect("3", watch=True)
     tool.checks = lambda url, secret: 1 // 0

@@ -35,6 +35,7 @@ UNTOLD_SECONDS = 60.0  # after an import its webhook is there, even if the clock
 LATE_BEAT_SECONDS = 15.0  # since a process gave its last sign of life
 LATE_SECONDS = 120.0  # since the labeling tool was last read
 LISTED = 5  # tasks in a line
+NAME = 60  # characters of a project's name
 RESTART = "It has its token and address from where annotriage serve is started, not from this shell; changed ones hold from its next start."
 
 
@@ -154,12 +155,12 @@ def _clocks(process: Process) -> Iterator[Check]:
 
 
 def _project(process: Process, project: Project) -> Iterator[Check]:
-    id = project.external_id
+    id, name = project.external_id, repr(project.title[:NAME])
     if project.gone:
         fix = f"annotriage disconnect --project {id} forgets what is known of it."
-        yield Check("project", False, f"{project.title!r} was deleted in the labeling tool", fix)
+        yield Check("project", False, f"{name} was deleted in the labeling tool", fix)
         return
-    yield Check("project", True, f"{project.title!r}, {project.version}{', only watched' if project.watch else ''}")
+    yield Check("project", True, f"{name}, {project.version}{', only watched' if project.watch else ''}")
     yield from _stopped(project)
     with process.store.reading() as connection:
         looks = (_poll, _webhooks, _unlisted, _failures, _deliveries, _guarantee)
