@@ -217,9 +217,7 @@ def postgres_admin(postgres_server):
 def postgres(postgres_server, postgres_admin):
     """The address, as SQLAlchemy takes it, of an empty store on PostgreSQL; dropped afterwards, whoever still uses it."""
     name = f"test_{next(_databases)}"
-    # Its files are copied; from PostgreSQL 15 on the default is to write each of its pages to the log.
-    strategy = "STRATEGY FILE_COPY" if postgres_admin.info.server_version >= 150_000 else ""
-    postgres_admin.execute(f"CREATE DATABASE {name} TEMPLATE migrated {strategy}")
+    postgresql.copy(postgres_admin, "migrated", name)
     yield f"{postgres_server.rpartition('/')[0]}/{name}"
     postgres_admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
