@@ -67,11 +67,12 @@ def pool_manager(hosts: int, connections: int) -> PoolManager:
     """
     tls = cache(_certified)  # for all hosts
 
-    def https(host: str, port: int | None = None, **options: Any) -> HTTPSConnectionPool:
-        return HTTPSConnectionPool(host, port, ssl_context=tls(), **options)
+    class TlsPool(HTTPSConnectionPool):
+        def __init__(self, host: str, port: int | None = None, **options: Any) -> None:
+            super().__init__(host, port, ssl_context=tls(), **options)
 
     manager = PoolManager(hosts, maxsize=connections, block=True)
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": https}
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": TlsPool}
     return manager
 
 
