@@ -12,7 +12,8 @@ import threading
 import time
 from concurrent.futures import Future
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection
@@ -64,10 +65,21 @@ def pool_manager(hosts: int, connections: int) -> PoolManager:
 
     Threads that find all connections to a host taken wait for one. No proxy is used, whatever the environment says.
     """
-    tls = ssl.create_default_context()
-    tls.sslsocket_class = _TlsSocket
-    manager = PoolManager(hosts, maxsize=connections, block=True, ssl_context=tls)
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": HTTPSConnectionPool}
+
+    @cache
+    def tls() -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        context.sslsocket_class = _TlsSocket
+        return context
+
+    class Tls(HTTPSConnectionPool):
+        """Reads what is trusted when the first one is made: that takes a moment, and whoever fetches over plain http does without."""
+
+        def __init__(self, host: str, port: int, **options: Any) -> None:
+            super().__init__(host, port, ssl_context=tls(), **options)
+
+    manager = PoolManager(hosts, maxsize=connections, block=True)
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": Tls}
     return manager
 
 
