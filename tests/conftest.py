@@ -22,7 +22,7 @@ import postgresql
 import pytest
 from browsers import axe_source, barriers, browser, missing, open_page
 from hypothesis import settings as hypothesis
-from kept_code import kept_code
+from kept_code import FOLDER, kept_code
 from label_studio import LabelStudio, Person
 from onnx import TensorProto, helper, numpy_helper
 from running import free_port
@@ -112,9 +112,9 @@ def pytest_runtest_makereport():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_umap(pytestconfig):
+def compiled_umap():
     """What is compiled of UMAP is kept, for the other processes and the next run."""
-    with kept_code(pytestconfig.rootpath / ".pytest_cache" / "compiled"):
+    with kept_code(FOLDER):
         yield
 
 

@@ -94,6 +94,7 @@ def _serve(asked: socket.socket) -> None:
     """Begin what is asked for until nobody can ask any more. Also leaves, in a process of its own, with what a command leaves with."""
     for name in LOADED:
         import_module(name)
+    keep_code(FOLDER)
     gc.freeze()  # or each command would look through all of it at its end
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for who attends to a command
@@ -132,5 +133,7 @@ def _attend(asked: dict[str, object], answers: int, output: int) -> None:
 
 
 if __name__ == "__main__":
+    from kept_code import FOLDER, keep_code
+
     sys.path.pop(0)  # this folder
     _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -9,13 +9,15 @@ import fcntl
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 
 from annotriage.latent import compression
 
+FOLDER = Path(__file__).parents[2] / ".pytest_cache" / "compiled"
 
-@contextmanager
-def kept_code(folder):
-    """Within it, whatever fits UMAP finds in the folder what was compiled before, and keeps there what it compiles."""
+
+def keep_code(folder):
+    """From now on, whatever fits UMAP finds in the folder what was compiled before, and keeps there what it compiles."""
     make = compression._umap_model
 
     @cache
@@ -42,6 +44,13 @@ def kept_code(folder):
         return make(*args, **options)
 
     compression._umap_model = prepared
+
+
+@contextmanager
+def kept_code(folder):
+    """`keep_code`, for a block."""
+    make = compression._umap_model
+    keep_code(folder)
     try:
         yield
     finally:

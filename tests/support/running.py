@@ -19,6 +19,8 @@ from waiting import PATIENCE
 from annotriage.settings import ServiceSettings
 from annotriage.store import Store
 
+STARTUP = Path(__file__).parent / "startup"  # where the service finds what UMAP was compiled to
+
 _held: list[socket.socket] = []
 
 
@@ -31,7 +33,8 @@ class RunningService:
 
     def __init__(self, folder: Path, label_studio_url: str, token: str, *, python_path: str | None = None, **settings: object) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._environment = os.environ if python_path is None else {**os.environ, "PYTHONPATH": python_path}
+        first = os.environ.get("PYTHONPATH", "") if python_path is None else python_path
+        self._environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (first, str(STARTUP))))}
         self.folder, self.config, self.log = folder, folder / "annotriage.toml", folder / "service.log"
         self.password = "a password of the tests"
         values = {
