@@ -231,6 +231,7 @@ class Site:
         if role == "all":
             self.service.kill()
         else:
+            self.wait(lambda: role in self.pids(), f"for a {role} process to kill")  # the last one may just have died
             children = psutil.Process(self.service.pid).children()
             os.kill(self.pids()[role], signal.SIGKILL)
             if role == "web":
