@@ -36,7 +36,7 @@ def kill_while(stage: str) -> Act:
 
 def kill_again_and_again(site: Site, rng: Random) -> str:
     """Tasks trickle in, and at any moment any process is killed, whether or not the last one was replaced yet."""
-    for _ in range(rng.randint(5, 10)):
+    for _ in range(rng.randint(5, 30)):
         site.send(TASKS // 8)
         time.sleep(rng.choice((0.2, 1, 5)) * rng.random())
         site.kill_any()
