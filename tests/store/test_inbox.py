@@ -12,7 +12,7 @@ class TestInbox:
                 inbox.put(connection, body)
             first, second = inbox.unread(connection, 2)
             assert (first.body, second.body) == (b"1", b"2")
-            inbox.done(connection, first.id)
+            inbox.done(connection, [first.id])
             assert [webhook.body for webhook in inbox.unread(connection, 5)] == [b"2", b"\xff\x00"]
 
     def test_what_cannot_be_read_is_told_and_not_read_again(self, store, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, update
@@ -49,9 +50,9 @@ def unread(connection: Connection, most: int) -> list[Webhook]:
     return [Webhook(*row) for row in connection.execute(query)]
 
 
-def done(connection: Connection, id: int) -> None:
-    """What it told is in the store: the body is not needed any more."""
-    connection.execute(inbox.delete().where(inbox.c.id == id))
+def done(connection: Connection, ids: Sequence[int]) -> None:
+    """What they told is in the store: the bodies are not needed any more."""
+    connection.execute(inbox.delete().where(inbox.c.id.in_(ids)))
 
 
 def failed(connection: Connection, id: int, error: str) -> None:
