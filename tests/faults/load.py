@@ -160,7 +160,8 @@ def _steady(site: Site, minutes: float, before: int) -> int:
     for name in ("all_mb", "threads", "descriptors"):
         first, after = (mean(getattr(sample, name) for sample in some) for some in (early, last))
         kept &= after <= GROWTH * first
-        print(f"{name}: {first:.1f} in the second quarter, {after:.1f} in the last")
+        least, least_after = (min(getattr(sample, name) for sample in some) for some in (early, last))
+        print(f"{name}: {first:.1f} in the second quarter, {after:.1f} in the last; at least {least:.1f} and {least_after:.1f}")
     first, after = (mean(sample.rows / max(1, sample.items) for sample in some) for some in (early, last))
     kept &= after <= GROWTH * first
     print(f"rows for each item: {first:.2f} in the second quarter, {after:.2f} in the last")

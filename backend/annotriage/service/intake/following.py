@@ -107,7 +107,7 @@ class Follower:
             inbox.done(connection, ids)
 
     def _set_aside(self, id: int, error: Exception) -> None:
-        """Keep a webhook that cannot be read for people to look at, so that it holds up no other. What nobody foresaw is brought by polls."""
+        """Keep a webhook that cannot be read for people to look at, so that it holds up no other. What it told is found by polls."""
         text = str(error)
         if isinstance(error, DataError):
             log("webhook cannot be read", level=logging.WARNING, webhook=id, error=error)
