@@ -28,7 +28,8 @@ from annotriage.text import storable
 READ_AT_ONCE = 20  # webhooks
 READ_TASKS = 500
 TOLD_WITHIN = 10.0  # seconds after which no webhook will come for a task any more; the tool sends it when an import ends
-TAKEN_AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait
+TAKEN_AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait;
+TOLD_AT_ONCE = 50  # fewer where webhooks told of them: then others may come at the same moment
 INBOX_SECONDS = 0.05
 LOOK_SECONDS = 0.5  # between looks at which projects are to be polled
 OVERLAP = 60.0  # seconds of changes that are read again, as transactions end late
@@ -127,7 +128,7 @@ class Follower:
                 change_project(connection, project.id, told_at=time.time())
         tool = self._process.tool_project(project)
         if event.kind == "created":
-            self._take(project, tool.tasks_of(event))
+            self._take(project, tool.tasks_of(event), TOLD_AT_ONCE)
         elif event.kind == "changed" and event.task_ids:
             self._take(project, _existing(tool, event.task_ids))
         elif event.kind == "deleted":
@@ -286,11 +287,11 @@ class Follower:
 
     # -- into the store
 
-    def _take(self, project: Project, tasks: Sequence[Task]) -> None:
+    def _take(self, project: Project, tasks: Sequence[Task], at_once: int = TAKEN_AT_ONCE) -> None:
         """Take tasks in that are new, and what changed of the others; of one that comes twice the later state."""
         tasks = list({task.id: task for task in tasks}.values())
-        for start in range(0, len(tasks), TAKEN_AT_ONCE):
-            self._take_some(project, tasks[start : start + TAKEN_AT_ONCE])
+        for start in range(0, len(tasks), at_once):
+            self._take_some(project, tasks[start : start + at_once])
             time.sleep(0.002)
 
     def _take_some(self, project: Project, tasks: Sequence[Task]) -> None:
