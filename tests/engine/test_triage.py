@@ -226,6 +226,15 @@ def test_trust_lies_in_the_band_of_its_route(digits_reference, mixed):
         assert low - 1e-9 <= verdict.trust <= high + 1e-9
 
 
+def test_verdicts_are_read_at_any_place(digits_reference, mixed):
+    kept = triage(digits_reference, mixed[0]).verdicts
+    every = list(kept)
+    assert [kept[place] for place in (0, 31, 32, 33, 100, -1, -len(every))] == [every[place] for place in (0, 31, 32, 33, 100, -1, 0)]
+    assert kept[30:100:7] == every[30:100:7]
+    with pytest.raises(IndexError):
+        kept[len(every)]
+
+
 def test_the_strangest_outlier_has_the_least_trust(digits_reference, mixed):
     outliers = [verdict for verdict in triage(digits_reference, mixed[0]).verdicts if verdict.route == "outlier"]
     by_score = sorted(outliers, key=lambda verdict: -verdict.score)

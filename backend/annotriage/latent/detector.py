@@ -104,11 +104,10 @@ class Detector:
 
     def measure(self, activations: Sequence[Array], logits: Array) -> Measured:
         """Score N items. activations: one (N, d) array per layer. logits: (N, m)."""
-        if (
-            len(logits) == 1
-        ):  # products of one row are rounded otherwise than those of many, and the last digit may decide between two ranks
+        if len(logits) == 1:  # products of one row are rounded otherwise than those of many, and the last digit may decide about a rank
             twice = self.measure([np.repeat(layer, 2, axis=0) for layer in activations], np.repeat(logits, 2, axis=0))
-            return Measured(*(None if part is None else part[:1] for part in vars(twice).values()))
+            parts: dict[str, Any] = {name: part[:1] for name, part in vars(twice).items() if part is not None}
+            return replace(twice, **parts)
         views = self._views(activations, logits)
         cluster = self.nearest.nearest(views[0].directions)
         members = np.column_stack([member.score.score(views[member.layer]) for member in self.members])

@@ -119,7 +119,7 @@ class Mahalanobis:
 
     @cached_property
     def _towards(self) -> tuple[Array, Array]:
-        """What (N, n) points are multiplied with, (n, m), and what is added, (m,): all that tells the squared distances of an item apart."""
+        """What (N, n) points are multiplied with, (n, m), and what is added, (m,), to tell the squared distances of an item apart."""
         exact, centers = self.whitening.astype(np.float64), self.centers.astype(np.float64)
         return np.asarray(-2 * exact @ centers.T, dtype=np.float32), np.asarray((centers**2).sum(axis=1), dtype=np.float32)
 
@@ -195,7 +195,7 @@ class Knn:
 
 def squared_lengths(rows: Array) -> Array:
     """(N, n) -> (N,) float64."""
-    return np.einsum("ij,ij->i", rows, rows).astype(np.float64)
+    return np.asarray(np.einsum("ij,ij->i", rows, rows), dtype=np.float64)
 
 
 def _smallest(values: Array, count: int) -> Array:

@@ -59,7 +59,7 @@ class Source:
         return self.gaussian.offsets(vectors, np.zeros(len(vectors), dtype=np.intp))
 
     def excess(self, vectors: Array, offsets: Array) -> Array:
-        """What each map adds to the score beyond what it usually adds, (N, d) twice -> (N, maps): the more, the more unlike the usual it is."""
+        """What each map adds to the score beyond what it usually adds, (N, d) twice -> (N, maps): more is less usual."""
         added = vectors * self.gaussian.pulls(offsets)
         ends = np.cumsum(self.widths)
         return np.column_stack([added[:, end - width : end].sum(axis=1) - width for end, width in zip(ends, self.widths, strict=True)])

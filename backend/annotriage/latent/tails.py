@@ -66,7 +66,7 @@ class Tails:
 
     @cached_property
     def _limits(self) -> tuple[Array, Array]:
-        """The largest and the smallest score of an item than which 0, 1, ... h held-out ones are at least as strange: two arrays (h + 1,)."""
+        """The largest and smallest score of an item than which 0, 1, ... h held-out ones are at least as strange: two arrays (h + 1,)."""
         falling = -np.sort(-self.own)
         return np.append(np.inf, falling), np.nextafter(np.append(falling, -np.inf), np.inf)
 
