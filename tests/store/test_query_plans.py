@@ -129,6 +129,13 @@ class TestQueryPlans:
         assert any("ix_verdict_failure" in step for step, _ in plans)
         assert not any("TEMP B-TREE" in step for step, _ in plans)
 
+    def test_what_may_be_learned_is_counted_along_peoples_answers(self, store, filled):
+        """In the order of the queue all spot checks may come before the first item that counts."""
+        filled.judged(20)
+        plans = plans_of(store, filled.project, lambda connection, project: spot_checks.learnable(connection, project.id, 5))
+        assert any("item USING INDEX ix_item_answered" in step for step, _ in plans)
+        assert not any("TEMP B-TREE" in step for step, _ in plans)
+
 
 def plans_of(store, project, ask):
     """The steps of each query that is asked, with the query."""

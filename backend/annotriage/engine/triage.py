@@ -165,7 +165,8 @@ class Tally:
         self.reference, self.settings = reference, settings
         self.stages = Stages()
         self.counts: Counter[str] = Counter()
-        self.scores, self.clusters, self.outliers = array("f"), array("i"), array("b")
+        few = len(reference.detector.clusters.names) < 2**15
+        self.scores, self.clusters, self.outliers = array("f"), array("h" if few else "i"), array("b")
         self.groups: list[str | None] = []  # empty as long as no item names one
         guarantee = reference.guarantee
         alike = guarantee.most_wrong is None and guarantee.max_error_per != "class"
@@ -228,7 +229,7 @@ class Tally:
     def _append(self, scores: Array, clusters: Array, outliers: Array, groups: list[str | None]) -> None:
         before = len(self.scores)
         self.scores.frombytes(scores.astype(np.float32).tobytes())
-        self.clusters.frombytes(clusters.astype(np.int32).tobytes())
+        self.clusters.frombytes(clusters.astype(self.clusters.typecode).tobytes())
         self.outliers.frombytes(outliers.astype(np.int8).tobytes())
         if self.groups or any(groups):
             self.groups += [None] * (before - len(self.groups))
@@ -301,7 +302,7 @@ def _columns(tally: Tally, drawn: list[Seen]) -> Columns:
     places = {name: place for place, name in enumerate(tally.reference.detector.clusters.names)}
     return Columns(
         outliers=np.asarray(tally.outliers, dtype=np.int8).view(bool),
-        clusters=np.asarray(tally.clusters, dtype=np.int32),
+        clusters=np.asarray(tally.clusters),
         scores=np.asarray(tally.scores, dtype=np.float32),
         groups=[group or f"item {place}" for place, group in enumerate(tally.groups)] if tally.groups else None,
         failed=tally.counts["failed"],

@@ -12,14 +12,14 @@ from annotriage.store.projects import Project, standing_of
 from annotriage.store.references import get_reference
 from annotriage.store.trainings import Trained
 
-MOST_COUNTED = 2_000  # counting takes a millisecond for a hundred
+MOST_COUNTED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingState:
     """What a training would work with, and the latest model.
 
-    data: where the training set is, "" if nobody has said. learnable: answered items that nobody drew at random, up to `MOST_COUNTED`.
+    data: where the training set is, "" if nobody has said. learnable: answered items that nobody drew at random, counted up to 10,000.
     judging: answered items of the random sample, which compare both models. whole: whether all weights can be trained and not the head
     alone. job: the latest training that was asked for. trained: the latest model; in_use: whether the project judges by it now; coming:
     whether another reference is taking over.
