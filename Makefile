@@ -22,8 +22,9 @@ stop: .venv/base.stamp  ## End what `make demo` left running
 
 test: .venv/test.stamp $(LABEL_STUDIO)/stamp $(if $(filter 0,$(TORCH)),,.venv/torch.stamp)  ## All tests (TORCH=0 leaves torch's out, ARGS go to pytest)
 	$(if $(LEFT_OUT),@echo "TORCH=0: the tests that need torch are left out")
-	@# One thread of the numerical libraries each: the test processes share the cores. What Python compiles is kept for the next process.
-	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(LEFT_OUT) $(ARGS)
+	@# One thread of the numerical libraries each: the test processes share the cores. (Numba, which UMAP loads, would give torch two again.)
+	@# What Python compiles is kept for the next process.
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(LEFT_OUT) $(ARGS)
 
 lint: .venv/test.stamp .venv/torch.stamp  ## Style and types (mypy looks into torch)
 	$(BIN)/ruff check .

@@ -10,9 +10,11 @@ import json
 import os
 import resource
 import shutil
+import ssl
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import onnx
@@ -44,14 +46,17 @@ __all__ = ["axe_source", "barriers", "browser", "open_page"]  # fixtures: one br
 SHARED = {
     "own_server": "outages",
     "label_studio_executable": "label-studio",
-    "history": "dashboard",
 }  # by fixture: the group of the tests that use it
 LONGEST = (
-    "dashboard",
     "tests/e2e/test_live_triage.py",  # a group for itself, or all that uses a Label Studio would take longer than all else
     "label-studio",
     "outages",
     "tests/faults/test_storms.py",
+    "tests/web/test_map.py",
+    "tests/web/test_pages.py",
+    "tests/web/test_queue.py",
+    "tests/web/test_model.py",
+    "tests/web/test_sweep.py",
     "tests/test_docs.py",
     "tests/model/test_transformers.py",
     "tests/service/maps/test_map_making.py",
@@ -193,6 +198,54 @@ def compiled_once():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def trusted_once():
+    """A file of certificates is read once, not for each process of the service that a test makes: it holds hundreds."""
+    plain, kept = ssl.create_default_context, {}
+
+    def create_default_context(purpose=ssl.Purpose.SERVER_AUTH, **named):
+        file = named.get("cafile")
+        if file is None or len(named) > 1:
+            return plain(purpose, **named)
+        there = Path(file).stat()
+        key = purpose, str(file), there.st_mtime_ns, there.st_size
+        return kept.get(key) or kept.setdefault(key, plain(purpose, **named))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ssl, "create_default_context", create_default_context)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def dressed_once():
+    """The templates and the addresses of the pages are compiled once, not for each app that a test makes."""
+    from flask import Flask
+    from jinja2 import BytecodeCache
+    from werkzeug.routing import Rule
+
+    class Kept(BytecodeCache):
+        codes: ClassVar[dict] = {}
+
+        def load_bytecode(self, bucket):
+            bucket.code = self.codes.get((bucket.key, bucket.checksum))
+
+        def dump_bytecode(self, bucket):
+            self.codes[bucket.key, bucket.checksum] = bucket.code
+
+    builders, plain = {}, Rule._compile_builder
+
+    def compile_builder(rule, append_unknown=True):
+        key = rule.rule, rule.merge_slashes, rule.subdomain, rule.host, rule.map.host_matching, str(rule.defaults), append_unknown
+        if key not in builders:
+            builders[key] = plain(rule, append_unknown)
+        return builders[key]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Flask, "jinja_options", {"bytecode_cache": Kept()})
+        patched.setattr(Rule, "_compile_builder", compile_builder)
+        yield
+
+
 @pytest.fixture
 def alone(monkeypatch):
     """This process is the only one on its database: it leaves no gaps between its writes for others."""
@@ -217,7 +270,7 @@ def postgres_admin(postgres_server):
 def postgres(postgres_server, postgres_admin):
     """The address, as SQLAlchemy takes it, of an empty store on PostgreSQL; dropped afterwards, whoever still uses it."""
     name = f"test_{next(_databases)}"
-    postgres_admin.execute(f"CREATE DATABASE {name} TEMPLATE migrated")
+    postgresql.copy(postgres_admin, "migrated", name)
     yield f"{postgres_server.rpartition('/')[0]}/{name}"
     postgres_admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
+from commands import Command
 from waiting import PATIENCE
 
 from annotriage.cli import main
@@ -94,9 +96,9 @@ def test_the_commands_of_the_readme_run(demo_folder):
     commands = [line for line in COMMANDS if shlex.split(line)[1] in ON_FILES and "--project" not in line]
     assert {shlex.split(command)[1] for command in commands} == set(ON_FILES)
     for command in commands:
-        words = [sys.executable, "-m", "annotriage.cli", *shlex.split(command, comments=True)[1:]]
-        done = subprocess.run(words, cwd=demo_folder, capture_output=True, text=True, timeout=2 * PATIENCE)
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        done = Command(shlex.split(command, comments=True)[1:], demo_folder, os.environ)
+        said, _ = done.communicate(timeout=2 * PATIENCE)
+        assert done.returncode == 0, f"{command}\n{said}"
     assert sorted(path.name for path in (demo_folder / "results").iterdir()) == [
         "predictions.json",
         "report.html",

@@ -7,7 +7,7 @@ between the model's output and the verdict with its reason. Peers get the same t
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,6 +22,9 @@ from threadpoolctl import threadpool_limits
 from annotriage import ModelSpec, Reference, Settings, fit, load_model
 from annotriage.data import Item
 from annotriage.engine.verdict import verdicts_of
+from annotriage.latent.compression import Pca
+from annotriage.latent.detector import BANK
+from annotriage.latent.triangular import from_right
 from annotriage.model import Model, Outputs
 from annotriage.model.spec import InputSpec
 
@@ -35,6 +38,8 @@ PEERS = ("scikit-learn's NearestNeighbors, 10 neighbours", "cleanlab's OutOfDist
 NAMES = (  # of the rows, in their order: docs/scale.md has these
     f"{_WHAT}, batches of {BATCH}",
     f"{_WHAT}, batches of {LARGE}",
+    f"of these the matrix products alone, {THREADS} threads, batches of {BATCH}",
+    f"of these the matrix products alone, {THREADS} threads, batches of {LARGE}",
     "judging over running a ResNet-18, by processor time",
     *(f"judging over {peer}, by processor time" for peer in PEERS),
 )
@@ -51,19 +56,22 @@ def figures(data: Path | None) -> Iterator[Figure]:
     training = model.run(_scaled(images[:TRAINING])).activations[0]
     pictures = np.random.default_rng(0).random((BATCH, 3, 224, 224), dtype=np.float32)
     peers = _peers(training, outputs.activations[0])
+    items = [Item(str(number), None) for number in range(JUDGED)]
     with threadpool_limits(THREADS), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         taken = turns(
-            lambda: _judged(reference, outputs, BATCH),
-            lambda: _judged(reference, outputs, LARGE),
+            lambda: _judged(reference, items, outputs, BATCH),
+            lambda: _judged(reference, items, outputs, LARGE),
+            _products(reference, outputs, BATCH),
+            _products(reference, outputs, LARGE),
             lambda: resnet(pictures),
             *peers.values(),
             rounds=ROUNDS,
         )
-    small, large, network, *others = np.median(taken, axis=0)
+    small, large, few, many, network, *others = np.median(taken, axis=0)
     share = (small / JUDGED) / (network / BATCH)
-    measured = [_microseconds(small), _microseconds(large), _ratio(share), *(_ratio(small / other) for other in others)]
-    wanted = [(f"<= {MICROSECONDS:.0f}", bool(1e6 * small[0] / JUDGED <= MICROSECONDS)), _INFORMATION]
+    measured = [*map(_microseconds, (small, large, few, many)), _ratio(share), *(_ratio(small / other) for other in others)]
+    wanted = [(f"<= {MICROSECONDS:.0f}", bool(1e6 * small[0] / JUDGED <= MICROSECONDS)), *[_INFORMATION] * 3]
     wanted += [(f"<= {SHARE}", bool(share[1] <= SHARE)), *[_INFORMATION] * len(others)]
     for name, said, (limit, ok) in zip(NAMES, measured, wanted, strict=True):
         yield Figure(name, limit, said, ok)
@@ -81,13 +89,39 @@ def _ratio(ratio: np.ndarray) -> str:
 _INFORMATION: tuple[str, bool | None] = ("for information", None)
 
 
-def _judged(reference: Reference, outputs: Outputs, size: int) -> None:
+def _judged(reference: Reference, items: Sequence[Item], outputs: Outputs, size: int) -> None:
     """Every item, from what the model made of it to its verdict, in batches."""
     for start in range(0, JUDGED, size):
         rows = slice(start, start + size)
         part = Outputs(outputs.logits[rows], tuple(layer[rows] for layer in outputs.activations))
-        items = [Item(str(number), None) for number in range(start, start + len(part.logits))]
-        list(verdicts_of(reference, items, reference.judge(part), 0.0))
+        list(verdicts_of(reference, items[rows], reference.judge(part), 0.0))
+
+
+def _products(reference: Reference, outputs: Outputs, size: int) -> Callable[[], object]:
+    """The products of matrices that judging cannot do without, in batches: what the machine allows, with nothing else done.
+
+    Each layer made narrower, both covariances of the classes and that of the maps (half of each, as it is triangular), the neighbours.
+    """
+    detector, rng = reference.detector, np.random.default_rng(0)
+    layers = [*zip(outputs.activations, detector.directions, strict=False)]
+    source = detector.source
+    if source is None:
+        raise RuntimeError("a reference with feature maps was expected")
+    layers += [(outputs.activations[layer], narrow) for layer, narrow in zip(source.layers, source.reductions, strict=True)]
+    factors = [(layer[:size], narrow.components.T) for layer, narrow in layers if isinstance(narrow, Pca)]
+    width, kept, wide = len(detector.directions[0].components), detector.dimensions, len(source.origin)
+    shapes = [(kept + 1, min(BANK, TRAINING)), (wide, source.axes.shape[1])]
+    factors += [(rng.random((size, of), dtype=np.float32), rng.random((of, to), dtype=np.float32)) for of, to in shapes]
+    halves = [(rng.random((size, of), dtype=np.float32), rng.random((of, of), dtype=np.float32)) for of in (width, width, wide)]
+
+    def run() -> None:
+        for _ in range(0, JUDGED, size):
+            for left, right in factors:
+                left @ right
+            for left, lower in halves:
+                from_right(left, lower)
+
+    return run
 
 
 def _peers(training: np.ndarray, incoming: np.ndarray) -> dict[str, Callable[[], object]]:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 from figure import Figure
+from numpy.typing import NDArray
 
 from annotriage.engine.verdict import Verdict
 from annotriage.store import Store
@@ -26,9 +27,12 @@ from annotriage.store.references import save_reference
 from annotriage.store.schema import item, item_dataset
 from annotriage.store.verdicts import Judgement, record
 
-VERDICTS = 100_000
+Seconds = tuple[float, float]  # by the wall clock, of the processor
+
+VERDICTS = 1_000_000
 FIRST = 10_000  # and last: what a verdict costs in a small and in a large store
 BATCH = 1_000
+PIECE = 50_000  # rows that are in memory at once
 TIMES = 3.0
 WRITTEN = ("verdict", "point", "thumbnail", "spot_check", "delivery", "field_write", "counter")
 
@@ -39,27 +43,29 @@ def figures(data: Path | None) -> Iterator[Figure]:
         folder = Path(name)
         own = np.array(_through_the_store(folder / "own.db"))
         plain = _plainly(folder / "own.db", folder / "plain.db")
-        ratio = own.sum() / plain
-        said = f"{ratio:.1f} times ({1e6 * own.sum() / VERDICTS:.0f} to {1e6 * plain / VERDICTS:.0f} us a verdict)"
+        whole = own.sum(axis=0)
+        ratio, by_processor = whole / plain
+        said = f"{ratio:.1f} times ({1e6 * whole[0] / VERDICTS:.0f} to {1e6 * plain[0] / VERDICTS:.0f} us a verdict; by processor time "
         yield Figure(
-            f"{VERDICTS:,} verdicts against a plain bulk insert of the same rows", f"<= {TIMES:g} times", said, bool(ratio <= TIMES)
+            f"{VERDICTS:,} verdicts against a plain bulk insert of the same rows, commits included",
+            f"<= {TIMES:g} times",
+            f"{said}{by_processor:.1f} times)",
+            bool(ratio <= TIMES),
         )
         batches = FIRST // BATCH
-        growth = np.median(own[-batches:]) / np.median(own[:batches])
+        growth = np.median(own[-batches:, 0]) / np.median(own[:batches, 0])
         yield Figure(f"the last {FIRST:,} verdicts against the first", "<= 1.5 times", f"{growth:.2f} times", bool(growth <= 1.5))
 
 
-def _through_the_store(file: Path) -> list[float]:
-    """The seconds of each batch."""
+def _through_the_store(file: Path) -> list[Seconds]:
+    """What each batch takes."""
     store, rng = Store(f"sqlite:///{file}"), np.random.default_rng(0)
     project = _prepare(store)
-    taken = []
+    taken: list[Seconds] = []
     for start in range(0, VERDICTS, BATCH):
         judgements = [_judgement(id, *rng.random(3)) for id in range(start + 1, start + BATCH + 1)]
-        started = time.perf_counter()
-        with store.writing() as connection:
+        with _timed(taken), store.writing() as connection:
             record(connection, project, project.reference_id, judgements)
-        taken.append(time.perf_counter() - started)
     store.close()
     return taken
 
@@ -95,32 +101,37 @@ def _judgement(id: int, strangeness: float, sureness: float, draw: float) -> Jud
     return Judgement(id, verdict, route, shown, sureness, drawn, bytes(256), bytes(1_000))
 
 
-def _plainly(source: Path, target: Path) -> float:
-    """The seconds in which the rows of one database are put into an empty one."""
+@contextmanager
+def _timed(taken: list[Seconds]) -> Iterator[None]:
+    wall, processor = time.perf_counter(), time.process_time()
+    yield
+    taken.append((time.perf_counter() - wall, time.process_time() - processor))
+
+
+def _plainly(source: Path, target: Path) -> NDArray[np.float64]:
+    """The wall-clock and processor seconds in which the rows of one database are put into an empty one."""
     Store(f"sqlite:///{target}").close()
     read, write = sqlite3.connect(source), sqlite3.connect(target, isolation_level=None)
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-65536"):
         write.execute(f"PRAGMA {pragma}")
-    taken = 0.0
+    taken: list[Seconds] = []
     for table in ("reference", "project", "dataset", "item", "item_dataset"):  # there before
-        _put(write, table, *_rows(read, table))
+        _put(read, write, table, [])
     for table in WRITTEN:
-        columns, rows = _rows(read, table)
-        started = time.perf_counter()
-        _put(write, table, columns, rows)
-        taken += time.perf_counter() - started
+        _put(read, write, table, taken)
     read.close()
     write.close()
-    return taken
+    return np.array(taken).sum(axis=0)
 
 
-def _rows(database: sqlite3.Connection, table: str) -> tuple[list[str], list[Any]]:
-    found = database.execute(f"SELECT * FROM {table}")
-    return [column[0] for column in found.description], found.fetchall()
-
-
-def _put(database: sqlite3.Connection, table: str, columns: Sequence[str], rows: Sequence[Any]) -> None:
+def _put(read: sqlite3.Connection, write: sqlite3.Connection, table: str, taken: list[Seconds]) -> None:
+    """All rows of a table from one database into the other, in one transaction; what reading them takes is not counted."""
+    found = read.execute(f"SELECT * FROM {table}")
+    columns = [column[0] for column in found.description]
     names, marks = ", ".join(f'"{name}"' for name in columns), ", ".join("?" * len(columns))
-    database.execute("BEGIN IMMEDIATE")
-    database.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
-    database.execute("COMMIT")
+    write.execute("BEGIN IMMEDIATE")
+    while rows := found.fetchmany(PIECE):
+        with _timed(taken):
+            write.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
+    with _timed(taken):
+        write.execute("COMMIT")

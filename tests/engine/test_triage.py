@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import onnx
@@ -225,10 +226,22 @@ def test_trust_lies_in_the_band_of_its_route(digits_reference, mixed):
         assert low - 1e-9 <= verdict.trust <= high + 1e-9
 
 
+def test_verdicts_are_read_at_any_place(digits_reference, mixed):
+    kept = triage(digits_reference, mixed[0]).verdicts
+    every = list(kept)
+    assert [kept[place] for place in (0, 31, 32, 33, 100, -1, -len(every))] == [every[place] for place in (0, 31, 32, 33, 100, -1, 0)]
+    assert kept[30:100:7] == every[30:100:7]
+    with pytest.raises(IndexError):
+        kept[len(every)]
+
+
 def test_the_strangest_outlier_has_the_least_trust(digits_reference, mixed):
     outliers = [verdict for verdict in triage(digits_reference, mixed[0]).verdicts if verdict.route == "outlier"]
     by_score = sorted(outliers, key=lambda verdict: -verdict.score)
-    assert by_score == sorted(outliers, key=lambda verdict: verdict.trust)
+    trusts = [verdict.trust for verdict in by_score]
+    assert trusts == sorted(trusts)
+    for one, next in pairwise(by_score):  # two scores may be as near to each other as numbers can be, their trusts no nearer
+        assert one.trust < next.trust or one.score == pytest.approx(next.score, rel=1e-15, abs=0)
 
 
 def test_an_outlier_is_an_item_with_p_value_up_to_alpha(digits_reference, mixed):

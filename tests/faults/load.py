@@ -18,8 +18,9 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -33,6 +34,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np  # noqa: E402, found by the paths above
 import postgresql  # noqa: E402
+import psutil  # noqa: E402
 from fake_label_studio import FakeLabelStudio  # noqa: E402
 from sqlalchemy import func, select  # noqa: E402
 from storm_digits import digits_site  # noqa: E402
@@ -45,6 +47,7 @@ from annotriage.store.secrets import secret_of  # noqa: E402
 SENDERS = 32
 MOST_MS = 100.0  # that a webhook takes, 99 times of 100
 MOST_MB = 1_500.0  # of all processes together
+TELL_SECONDS = 30.0
 GROWTH = 1.1  # between the second and the last quarter of steady traffic
 
 
@@ -63,6 +66,12 @@ class Sample:
     def all_mb(self) -> float:
         """Of all processes together."""
         return sum(self.mb.values())
+
+    @property
+    def line(self) -> str:
+        """In a line."""
+        of_each = ", ".join(f"{role} {mb:.0f}" for role, mb in self.mb.items())
+        return f"MB {of_each}; {self.threads} threads, {self.descriptors} descriptors"
 
 
 def main() -> int:
@@ -84,9 +93,12 @@ def main() -> int:
 
 def _burst(site: Site, studio: FakeLabelStudio, rate: int, tasks: int, seconds: float) -> int:
     """So many webhooks a second, at their times whether or not the last ones were answered."""
-    secret, samples, stop = secret_of(site.store, "webhook"), list[Sample](), threading.Event()
-    watching = threading.Thread(target=_watch, args=(site, samples, stop, 1.0, False), daemon=True)
-    watching.start()
+    with _watched(site, 1.0, rows=False) as samples:
+        return _sent(site, studio, rate, tasks, seconds, samples)
+
+
+def _sent(site: Site, studio: FakeLabelStudio, rate: int, tasks: int, seconds: float, samples: list[Sample]) -> int:
+    secret = secret_of(site.store, "webhook")
     answers: Counter[int] = Counter()
     late: list[float] = []
 
@@ -111,12 +123,10 @@ def _burst(site: Site, studio: FakeLabelStudio, rate: int, tasks: int, seconds: 
     print(f"answered {dict(answers)}; the machine's load was {os.getloadavg()[0]:.1f}")
     print(f"a webhook in ms: median {p50:.1f}, 99% {p99:.1f}, longest {longest:.0f}; at most {mb:,.0f} MB", flush=True)
     sent = rate * seconds * tasks
-    site.wait(lambda: site.counts()["judged"] >= sent, f"for {sent:,.0f} tasks to be judged", seconds=7200, every=2.0)
+    _judged(site, int(sent))
     judged_in = time.monotonic() - began
     site.wait(lambda: not sum(site.service.get(f"/api/projects/{site.project.id}")["undelivered"].values()), seconds=7200, every=2.0)
     delivered_in = time.monotonic() - began
-    stop.set()
-    watching.join()
     predictions = Counter(len(found) for found in studio.predictions(site.project.id).values())
     mb = max(sample.all_mb for sample in samples)
     print(f"memory of all processes: at most {mb:,.0f} MB; predictions of a task: {dict(predictions)}")
@@ -132,31 +142,26 @@ def _steady(site: Site, minutes: float, before: int) -> int:
     while len(site.project.strange) < before:
         site.send(100)
         site.wait(lambda: site.counts()["judged"] >= len(site.project.strange) - 1_000, "for tasks to be judged", seconds=3600)
-    site.wait(lambda: site.counts()["judged"] >= len(site.project.strange), "for all tasks to be judged", seconds=3600)
+    _judged(site, len(site.project.strange))
     print(f"{before:,} tasks judged before; the machine's load is {os.getloadavg()[0]:.1f}", flush=True)
-    samples, stop = list[Sample](), threading.Event()
-    watching = threading.Thread(target=_watch, args=(site, samples, stop, 15.0, True), daemon=True)
-    watching.start()
-    began = time.monotonic()
-    while (passed := time.monotonic() - began) < 60 * minutes:
-        site.send(10)
-        time.sleep(max(0.0, 1.0 - (time.monotonic() - began - passed)))
-    stop.set()
-    watching.join()
+    with _watched(site, 15.0, rows=True) as samples:
+        began, told = time.monotonic(), 0
+        while (passed := time.monotonic() - began) < 60 * minutes:
+            site.send(10)
+            if samples and 10 * passed >= 60 * minutes * told:
+                print(f"after {passed / 60:4.1f} min: {samples[-1].line}", flush=True)
+                told += 1
+            time.sleep(max(0.0, 1.0 - (time.monotonic() - began - passed)))
     state = site.settle()
     print(f"{minutes:g} minutes, {len(site.project.strange):,} tasks; lost {state.lost}, doubled {state.doubled}")
-    for sample in samples[:: max(1, len(samples) // 10)]:
-        of_each = ", ".join(f"{role} {mb:.0f}" for role, mb in sample.mb.items())
-        print(
-            f"after {(sample.at - samples[0].at) / 60:4.1f} min: MB {of_each}; {sample.threads} threads, {sample.descriptors} descriptors"
-        )
     quarter = max(1, len(samples) // 4)
     early, last = samples[quarter : 2 * quarter], samples[-quarter:]
     kept = True
     for name in ("all_mb", "threads", "descriptors"):
         first, after = (mean(getattr(sample, name) for sample in some) for some in (early, last))
         kept &= after <= GROWTH * first
-        print(f"{name}: {first:.1f} in the second quarter, {after:.1f} in the last")
+        least, least_after = (min(getattr(sample, name) for sample in some) for some in (early, last))
+        print(f"{name}: {first:.1f} in the second quarter, {after:.1f} in the last; at least {least:.1f} and {least_after:.1f}")
     first, after = (mean(sample.rows / max(1, sample.items) for sample in some) for some in (early, last))
     kept &= after <= GROWTH * first
     print(f"rows for each item: {first:.2f} in the second quarter, {after:.2f} in the last")
@@ -164,27 +169,58 @@ def _steady(site: Site, minutes: float, before: int) -> int:
     return int(not (kept and state.is_sound))
 
 
-def _watch(site: Site, samples: list[Sample], stop: threading.Event, every: float, rows: bool) -> None:
-    """rows: whether they are counted, which takes a while where there are hundreds of thousands."""
-    while not stop.wait(every):
-        roles, processes, counted = {pid: role for role, pid in site.pids().items()}, site.processes(), Counter[str]()
-        mb: dict[str, float] = dict.fromkeys([*roles.values(), "others"], 0.0)
-        for process in processes:
-            mb[roles.get(process.pid, "others")] += process.memory_info().rss / 2**20
-        if rows:
-            with site.store.reading() as connection:
-                for table in metadata.sorted_tables:
-                    counted[table.name] = int(connection.execute(select(func.count()).select_from(table)).scalar_one())
-        samples.append(
-            Sample(
-                at=time.monotonic(),
-                mb=mb,
-                threads=sum(process.num_threads() for process in processes),
-                descriptors=sum(process.num_fds() for process in processes),
-                rows=counted.total(),
-                items=counted["item"],
-            )
-        )
+def _judged(site: Site, sent: int) -> None:
+    """Wait until so many tasks are judged, and tell how far it is."""
+    told_at, told = time.monotonic(), site.counts()["judged"]
+
+    def are_judged() -> bool:
+        nonlocal told_at, told
+        now, judged = time.monotonic(), site.counts()["judged"]
+        if now - told_at >= TELL_SECONDS:
+            print(f"{judged:,} of {sent:,} judged, {(judged - told) / (now - told_at):.0f} a second", flush=True)
+            told_at, told = now, judged
+        return judged >= sent
+
+    site.wait(are_judged, f"for {sent:,} tasks to be judged", seconds=7200, every=1.0)
+
+
+@contextmanager
+def _watched(site: Site, every: float, *, rows: bool) -> Iterator[list[Sample]]:
+    """Samples, one each so many seconds as long as the block lasts. rows: whether they are counted, which takes a while where there are
+    hundreds of thousands."""
+    samples, stop = list[Sample](), threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(every):
+            with suppress(psutil.Error):  # a process that ends at this moment: the next look finds the others
+                samples.append(_sample(site, rows=rows))
+
+    watching = threading.Thread(target=watch, name="watching", daemon=True)
+    watching.start()
+    try:
+        yield samples
+    finally:  # before the service is ended, whatever ends the block
+        stop.set()
+        watching.join()
+
+
+def _sample(site: Site, *, rows: bool) -> Sample:
+    roles, processes, counted = {pid: role for role, pid in site.pids().items()}, site.processes(), Counter[str]()
+    mb: dict[str, float] = dict.fromkeys([*roles.values(), "others"], 0.0)
+    for process in processes:
+        mb[roles.get(process.pid, "others")] += process.memory_info().rss / 2**20
+    if rows:
+        with site.store.reading() as connection:
+            for table in metadata.sorted_tables:
+                counted[table.name] = int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+    return Sample(
+        at=time.monotonic(),
+        mb=mb,
+        threads=sum(process.num_threads() for process in processes),
+        descriptors=sum(process.num_fds() for process in processes),
+        rows=counted.total(),
+        items=counted["item"],
+    )
 
 
 def _webhook(site: Site, secret: str, event: dict[str, object]) -> int:
@@ -222,4 +258,7 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import betabinom, fisher_exact
+from scipy.stats import betabinom, fisher_exact, mannwhitneyu
 
 from annotriage.guarantee.conformal import flagged_rank, outlier_threshold
 from annotriage.guarantee.diversity import diversity, expected_share, holm, rank_sum
@@ -123,6 +123,16 @@ def test_the_expected_share_is_itself_uncertain():
     share, low, high = expected_share(10, 200)
     assert low < share == 10 / 201 < high
     assert high - low > 0.04
+
+
+@pytest.mark.parametrize("step", [None, 1.0, 4.0], ids=["no ties", "ties", "many ties"])
+@pytest.mark.parametrize(("incoming", "held_out"), [(1, 5), (5, 1), (40, 30), (70_000, 200)])
+def test_rank_sum_is_that_of_scipy(incoming, held_out, step):
+    rng = np.random.default_rng(0)
+    scores, others = rng.normal(0.2, 4, incoming), rng.normal(0, 4, held_out)
+    if step is not None:
+        scores, others = np.round(scores / step), np.round(others / step)
+    assert rank_sum(scores, others) == pytest.approx(mannwhitneyu(scores, others, alternative="greater", method="asymptotic").pvalue)
 
 
 def test_rank_sum_sees_a_shift_and_survives_ties():

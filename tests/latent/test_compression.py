@@ -85,3 +85,12 @@ def test_identical_items_can_be_compressed(method):
 def test_two_items_are_too_few():
     with pytest.raises(FitError, match=r"2 training items are too few .* give at least 3"):
         fit_compression(np.eye(2), "pca", 2, 0)
+
+
+@pytest.mark.parametrize("method", ["pca", "none"])
+def test_directions_are_placed_as_if_they_had_been_scaled_first(activations, method):
+    compression, _ = fit_compression(l2_normalise(activations), method, 8, 0)
+    for rows in (activations, activations * 1e30, np.zeros_like(activations)):  # beyond 1e19 their length is too much for single precision
+        found = compression.transform_directions(rows)
+        assert found == pytest.approx(compression.transform(l2_normalise(rows)), abs=1e-6)
+        assert found.dtype == np.float32

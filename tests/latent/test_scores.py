@@ -50,6 +50,25 @@ def test_relative_mahalanobis_takes_off_the_distance_to_everything(points, label
     assert RelativeMahalanobis.fit(Moments.of(points, labels)).score(view(new)) == pytest.approx(expected, rel=0.05, abs=1)
 
 
+def test_far_from_the_origin_relative_mahalanobis_keeps_its_digits(points, labels):
+    """Both distances are then large and nearly alike."""
+    far = RelativeMahalanobis.fit(Moments.of(points, labels))
+    exact = [(far.near, points.astype(float)), (far.background, points.astype(float))]
+    near, background = (
+        (((rows @ of.whitening.astype(float))[:, None] - of.centers.astype(float)) ** 2).sum(axis=2).min(axis=1) for of, rows in exact
+    )
+    assert far.score(view(points)) == pytest.approx(near - background, abs=3e-4)
+
+
+def test_the_nearest_center_is_that_of_the_smallest_distance(points, labels):
+    score = Mahalanobis.fit(Moments.of(points, labels))
+    whitened = points.astype(float) @ score.whitening
+    squared = ((whitened[:, None] - score.centers) ** 2).sum(axis=2)
+    found, nearest = score.squared(points)
+    assert nearest.tolist() == squared.argmin(axis=1).tolist()
+    assert found == pytest.approx(squared.min(axis=1), rel=1e-3)
+
+
 @pytest.mark.parametrize("spread", [np.ones(30), np.geomspace(0.1, 3, 30)], ids=["even", "uneven"])
 @pytest.mark.parametrize("count", [60, 120, 1000])
 def test_training_items_are_scored_as_if_they_had_been_left_out(rng, count, spread):
@@ -68,6 +87,13 @@ def test_knn_is_the_mean_distance_to_the_nearest_training_points(points, rng):
 def test_a_training_item_is_not_its_own_neighbour(points):
     expected = np.sort(cdist(points[:20], points), axis=1)[:, 1:8].mean(axis=1)
     assert Knn.fit(points, 7).score_training(view(points))[:20] == pytest.approx(expected, rel=1e-2)
+
+
+@pytest.mark.parametrize("neighbours", [1, 10, 60])
+def test_the_nearest_of_many_are_found_without_ordering_all(rng, neighbours):
+    bank, new = rng.standard_normal((1_001, 3)).astype(np.float32), rng.standard_normal((30, 3)).astype(np.float32)
+    expected = np.sort(cdist(new, bank), axis=1)[:, :neighbours].mean(axis=1)
+    assert Knn.fit(bank, neighbours).score(view(new)) == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
@@ -24,6 +26,7 @@ def points():
 def small_blocks(monkeypatch):
     monkeypatch.setattr(twins, "ROWS", 100)
     monkeypatch.setattr(twins, "COLUMNS", 170)
+    monkeypatch.setattr(twins, "AMONG", 390)
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -44,6 +47,17 @@ def test_the_nearest_among_others_is_that_of_brute_force(points):
     index, distance = nearest_among(points[:700], points[700:])
     assert np.mean(index == exact.argmin(axis=1)) >= 0.99
     assert distance == pytest.approx(exact.min(axis=1), rel=1e-3)
+
+
+def test_few_points_among_very_many_take_little_memory(points):
+    others = np.random.default_rng(1).normal(size=(120_000, 24)).astype(np.float16)
+    others[90_000] = points[7]
+    tracemalloc.start()
+    index, _ = nearest_among(points[:10], others)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert index[7] == 90_000
+    assert peak < others.nbytes, "the others were copied as a whole"
 
 
 def test_the_first_item_has_none_before_it(points):

@@ -12,8 +12,33 @@ class TestInbox:
                 inbox.put(connection, body)
             first, second = inbox.unread(connection, 2)
             assert (first.body, second.body) == (b"1", b"2")
-            inbox.done(connection, first.id)
+            inbox.done(connection, [first.id])
             assert [webhook.body for webhook in inbox.unread(connection, 5)] == [b"2", b"\xff\x00"]
+
+    def test_no_more_is_read_at_once_than_fits_into_memory_though_always_one(self, store, monkeypatch):
+        monkeypatch.setattr(inbox, "READ_BYTES", 10)
+        with store.writing() as connection:
+            inbox.put(connection, b"1" * 4, b"2" * 6, b"3", b"4" * 11, b"5")
+            read = []
+            while some := inbox.unread(connection, 9):
+                read.append([webhook.body[:1] for webhook in some])
+                inbox.done(connection, [webhook.id for webhook in some])
+        assert read == [[b"1", b"2"], [b"3"], [b"4"], [b"5"]]
+
+    def test_an_inbox_is_full_by_what_waits_in_it_and_by_how_large_that_is(self, store, monkeypatch):
+        monkeypatch.setattr(inbox, "MOST_UNREAD", 3)
+        monkeypatch.setattr(inbox, "MOST_BYTES", 10)
+        full = []
+        with store.writing() as connection:
+            for body in (b"1" * 10, b"2"):
+                inbox.put(connection, body)
+                full.append(inbox.is_full(connection))
+            inbox.failed(connection, inbox.unread(connection, 1)[0].id, "no JSON")
+            for body in (b"3", b"4", b"5"):
+                full.append(inbox.is_full(connection))
+                inbox.put(connection, body)
+            full.append(inbox.is_full(connection))
+        assert full == [False, True, False, False, False, True]
 
     def test_what_cannot_be_read_is_told_and_not_read_again(self, store, monkeypatch):
         monkeypatch.setattr(inbox, "KEPT_FAILED", 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 
 import databases
 import numpy as np
@@ -28,12 +29,16 @@ from annotriage.store.verdicts import Judgement, record
 
 
 @pytest.fixture
-def triaged(process, connect, worker, mixed):
+def triaged(scene, mixed):
     """All incoming digits and strangers, judged."""
-    triaged, tool = connect(sample_share=0.0, audit_share=0.0)
-    import_tasks(process, triaged, tool, mixed[0])
-    worker.settle()
-    return triaged
+
+    def begin(scene):
+        triaged, tool = scene.connect(sample_share=0.0, audit_share=0.0)
+        import_tasks(scene.process, triaged, tool, mixed[0])
+        scene.worker.settle()
+        return triaged
+
+    return scene((), begin)
 
 
 def previewed(process, triaged, **limits):
@@ -53,12 +58,22 @@ def test_under_the_present_limits_it_counts_the_present_routes(process, triaged)
     assert found.total == found.auto + found.waiting
 
 
+@pytest.fixture(scope="module")
+def decided(digits, digits_model, mixed, quick):
+    """How many items a fit with other limits decides in which way."""
+
+    @cache
+    def decided(**limits):
+        fitted = fit(digits_model, digits.train, digits.held_out, settings=replace(quick, **limits), name="other")
+        return Counter(verdict.route for verdict in triage(fitted, (mixed[0], np.array([""] * len(mixed[0])))).verdicts)
+
+    return decided
+
+
 @databases.both
 @pytest.mark.parametrize("limits", [{"alpha": 0.1}, {"max_error": 0.1}, {"alpha": 0.02, "max_error": 0.05, "confidence": 0.8}])
-def test_under_other_limits_it_counts_what_a_fit_with_them_decides(process, triaged, digits, digits_model, mixed, quick, limits):
-    fitted = fit(digits_model, digits.train, digits.held_out, settings=replace(quick, **limits), name="other")
-    decided = Counter(verdict.route for verdict in triage(fitted, (mixed[0], np.array([""] * len(mixed[0])))).verdicts)
-    assert routes(previewed(process, triaged, **limits)) == decided
+def test_under_other_limits_it_counts_what_a_fit_with_them_decides(process, triaged, decided, limits):
+    assert routes(previewed(process, triaged, **limits)) == decided(**limits)
 
 
 @databases.both

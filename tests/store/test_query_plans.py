@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 from stores import on_sqlite
 
-from annotriage.states import EventKind
+from annotriage.states import EventKind, Failure
 from annotriage.store import (
     browsing,
     datasets,
@@ -64,6 +64,8 @@ HOT = {
     "undelivered": lambda c, p: deliveries.undelivered(c, p.id),
     "last import": browsing.last_import,
     "failures": lambda c, p: browsing.failures(c, p, 5),
+    "failures of a kind": lambda c, p: browsing.failures(c, p, 5, Failure.UNLISTED),
+    "what a process gives back": lambda c, p: deliveries.release(c, ["me"]),
     "empty answers": lambda c, p: reviews.empty_answers(c, p, 5),
     "spot checks": lambda c, p: spot_checks.spot_checks_page(c, p, state="open", after=None, limit=5),
     "contradicted spot checks": lambda c, p: spot_checks.contradicted(c, p.id, 1e12),
@@ -112,25 +114,45 @@ class TestQueryPlans:
         filled.judged(20, "outlier")
         filled.judged(5, spot_check="sample")
         filled.add(5)
-        asked = []
-        with store.writing() as connection:
-
-            def hear(_connection, _cursor, sql, values, _context, many):
-                asked.append((sql, values[0] if many else values))
-
-            listen = ("before_cursor_execute", hear)
-            event.listen(connection, *listen)
-            HOT[question](connection, filled.project)
-            event.remove(connection, *listen)
-            assert asked
-            plans = [
-                (row[3], sql)
-                for sql, values in asked
-                if not sql.startswith("INSERT")
-                for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)
-            ]
-        aliases = dict(re.findall(r"(\w+) AS (\w+)", " ".join(sql for sql, _ in asked)))
+        plans = plans_of(store, filled.project, HOT[question])
+        asked = " ".join(sql for _, sql in plans)
+        aliases = dict(re.findall(r"(\w+) AS (\w+)", asked))
         names = {alias: table for table, alias in aliases.items()}
         tables = {table.name for table in filled.tables} - SMALL
         whole = [(step, sql) for step, sql in plans if (found := WHOLE.match(step)) and names.get(found[1], found[1]) in tables]
         assert whole == []
+
+    @pytest.mark.parametrize("of", [None, Failure.UNLISTED])
+    def test_what_could_not_be_judged_is_found_without_looking_at_what_could(self, store, filled, of):
+        filled.judged(20)
+        plans = plans_of(store, filled.project, lambda connection, project: browsing.failures(connection, project, 5, of))
+        assert any("ix_verdict_failure" in step for step, _ in plans)
+        assert not any("TEMP B-TREE" in step for step, _ in plans)
+
+    def test_what_may_be_learned_is_counted_along_peoples_answers(self, store, filled):
+        """In the order of the queue all spot checks may come before the first item that counts."""
+        filled.judged(20)
+        plans = plans_of(store, filled.project, lambda connection, project: spot_checks.learnable(connection, project.id, 5))
+        assert any("item USING INDEX ix_item_answered" in step for step, _ in plans)
+        assert not any("TEMP B-TREE" in step for step, _ in plans)
+
+
+def plans_of(store, project, ask):
+    """The steps of each query that is asked, with the query."""
+    asked = []
+    with store.writing() as connection:
+
+        def hear(_connection, _cursor, sql, values, _context, many):
+            asked.append((sql, values[0] if many else values))
+
+        listen = ("before_cursor_execute", hear)
+        event.listen(connection, *listen)
+        ask(connection, project)
+        event.remove(connection, *listen)
+        assert asked
+        return [
+            (row[3], sql)
+            for sql, values in asked
+            if not sql.startswith("INSERT")
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)
+        ]

@@ -54,10 +54,11 @@ class Newer:
         return said.strip()
 
 
-@pytest.fixture
-def newer(tmp_path):
-    """The next version, which only adds, and the one after it, which tightens what was added."""
-    return Newer(tmp_path / "next", 1), Newer(tmp_path / "after", 2)
+@pytest.fixture(scope="module")
+def newer(tmp_path_factory):
+    """The next version, which only adds, and the one after it, which tightens what was added; Python compiles them once."""
+    folder = tmp_path_factory.mktemp("newer")
+    return Newer(folder / "next", 1), Newer(folder / "after", 2)
 
 
 @pytest.fixture

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +28,7 @@ from annotriage.service.operations.jobs import KINDS, Snapshots, run_queued
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.settings import ServiceSettings
-from annotriage.store import Store, schema
+from annotriage.store import schema
 from annotriage.store.projects import ProjectOptions, add_project, projects
 from annotriage.web.app import create_app
 from annotriage.web.sessions import COOKIE
@@ -166,12 +168,10 @@ def copied(history: tuple[Path, MemoryServer], folder: Path) -> tuple[str, Memor
     """A copy of a database with a history: its address, and the labeling tool, which was read just now and not when the history began."""
     file, tool = history
     shutil.copy(file, folder / "store.db")
-    database = f"sqlite:///{folder}/store.db"
-    store = Store(database)
-    with store.writing() as connection:
-        connection.execute(update(schema.project).values(read_until=time.time()))
-    store.close()
-    return database, copy.deepcopy(tool)
+    with closing(sqlite3.connect(folder / "store.db")) as connection, connection:
+        connection.execute("UPDATE project SET read_until = ?", (time.time(),))
+    frozen = [part for project in tool.projects.values() for part in (*project.tasks_by_id.values(), *project.predictions)]
+    return f"sqlite:///{folder}/store.db", copy.deepcopy(tool, {id(part): part for part in frozen})
 
 
 def build(database: str, digits, reference, uncalibrated=None) -> MemoryServer:

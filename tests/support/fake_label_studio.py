@@ -225,6 +225,8 @@ class FakeLabelStudio:
         return shown | ({"draft_exists": False} if "draft_exists" in names else {})
 
     def _patch_task(self, id: int, *, asked: Mapping[str, str], body: Any) -> tuple[int, Any]:
+        if not isinstance(body, dict):  # who asked was killed before it came
+            return 400, {"detail": "JSON parse error"}
         project = self._holders[id]
         project.tasks[id] |= body
         self._touch(project, id)

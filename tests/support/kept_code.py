@@ -6,16 +6,38 @@ The product keeps nothing: numba writes index and code one after the other, and 
 from __future__ import annotations
 
 import fcntl
+import os
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 
-from annotriage.latent import compression
+START = Path(__file__).parent / "kept_start"
 
 
 @contextmanager
 def kept_code(folder):
-    """Within it, whatever fits UMAP finds in the folder what was compiled before, and keeps there what it compiles."""
+    """Within it, whatever fits UMAP, in this process or in those that it starts, finds in the folder what was compiled before, and keeps
+    there what it compiles."""
+    from annotriage.latent import compression
+
+    make = compression._umap_model
+    before = {name: os.environ.get(name) for name in ("KEPT_CODE", "PYTHONPATH")}
+    path = [str(START), *([before["PYTHONPATH"]] if before["PYTHONPATH"] else [])]
+    os.environ |= {"KEPT_CODE": str(folder), "PYTHONPATH": os.pathsep.join(path)}
+    keep_of(compression, folder)
+    try:
+        yield
+    finally:
+        compression._umap_model = make
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def keep_of(compression, folder):
+    """Let that module keep, in the folder, what is compiled where it fits UMAP."""
     make = compression._umap_model
 
     @cache
@@ -42,7 +64,3 @@ def kept_code(folder):
         return make(*args, **options)
 
     compression._umap_model = prepared
-    try:
-        yield
-    finally:
-        compression._umap_model = make

@@ -5,7 +5,6 @@ Component tests of the service run against it; whether the real tool behaves lik
 
 from __future__ import annotations
 
-import itertools
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,6 +58,17 @@ class Failure:
 
 
 @dataclass
+class Numbers:
+    """Counts up from 1, in copies of a project on from where they were made."""
+
+    last: int = 0
+
+    def __next__(self) -> int:
+        self.last += 1
+        return self.last
+
+
+@dataclass
 class MemoryProject:
     """`ToolProject` in memory; ids count up.
 
@@ -92,7 +102,7 @@ class MemoryProject:
     clock: Callable[[], float] = time.time
     calls: list[str] = field(default_factory=list)
     asked_since: list[float] = field(default_factory=list)
-    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    numbers: Numbers = field(default_factory=Numbers)
 
     # -- what people and imports do
 

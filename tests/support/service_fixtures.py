@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import time
 import weakref
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
 
+import beginnings
 import pytest
-from memory_tool import MemoryServer
+from memory_tool import MemoryProject, MemoryServer
 from PIL import Image
 from waiting import PATIENCE
 
@@ -18,11 +23,12 @@ from annotriage.media.data_uri import encode_data_uri
 from annotriage.service.delivery.outbox import Delivery
 from annotriage.service.intake.following import Follower
 from annotriage.service.judging.judge import Judge
+from annotriage.service.maps import map_making
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.service.readings import names
-from annotriage.settings import ServiceSettings
-from annotriage.store.projects import ProjectOptions, add_project, change_project
+from annotriage.store import Store
+from annotriage.store.projects import Project, ProjectOptions, add_project, change_project
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,6 +46,23 @@ def previewed_once():
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(what_if, "what_if", once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def laid_out_once():
+    """Maps of the same points are laid out once: dozens of tests make the same map, which takes a second and comes out the same."""
+    found, plain = {}, map_making.fit_map
+
+    def once(points, method, seed, former=None, dimensions=2):
+        parts = [points] if former is None else [points, former]
+        asked = (method, seed, dimensions, *((part.shape, part.dtype, part.tobytes()) for part in parts))
+        if asked not in found:
+            found[asked] = plain(points, method, seed, former, dimensions)
+        return found[asked].copy()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(map_making, "fit_map", once)
         yield
 
 
@@ -62,23 +85,72 @@ def process(request, server, alone):
     on the one that the option --database names.
     """
     database = request.getfixturevalue(getattr(request, "param", request.config.getoption("--database")))
-    process = Process(ServiceSettings(database=database, label_studio_token="unused"), "worker")
-    process.server = server
-    yield process
-    process.leave()
+    with beginnings.service(database, server) as process:
+        yield process
 
 
 @pytest.fixture
-def connect(process, digits_reference):
+def connect(request, process, digits_reference):
     """Connect a project with a reference of real digits: the project's row and the project in the tool."""
+    return partial(connected, request, process, digits_reference)
 
-    def connect(id="1", reference=digits_reference, *, watch=False, **options):
-        reference_id = keep_reference(process.store, reference)
-        with process.store.writing() as connection:
-            project = add_project(connection, id, f"Project {id}", reference_id, ProjectOptions(**options), watch=watch)
-        return project, process.tool_project(project)
 
-    return connect
+def connected(request, process, usual, id="1", reference=None, *, watch=False, **options):
+    """A project with a reference, by default the usual one."""
+    reference_id = kept(request, process.store, usual if reference is None else reference)
+    with process.store.writing() as connection:
+        project = add_project(connection, id, f"Project {id}", reference_id, ProjectOptions(**options), watch=watch)
+    return project, process.tool_project(project)
+
+
+def kept(request, store, reference):
+    """The row of a reference that is kept in the store. Hundreds of tests keep the same one in an empty store: that is copied."""
+    if not beginnings.is_empty(request, store):
+        return keep_reference(store, reference)
+    scenes, name = request.getfixturevalue("scenes"), (reference.version, reference.spec_path)
+    if name not in scenes:
+        database = beginnings.new(request, "sqlite://")
+        with closing(Store(database)) as own:
+            scenes[name] = database, keep_reference(own, reference)
+    database, id = scenes[name]
+    beginnings.put(request, database, store)
+    return id
+
+
+@pytest.fixture(scope="session")
+def scenes():
+    """What `scene` and `kept` made."""
+    return {}
+
+
+@pytest.fixture
+def scene(request, process, scenes, digits_reference):
+    """Begin with what many tests begin with, made once: scene(name, begin), where begin(scene) makes it with the process, `connect` and
+    `worker` of a service of its own, which then ends. The test's process finds its database and its labeling tool, as it would if it had
+    been started again, and gets what `begin` returned.
+    """
+
+    def scene(name, begin):
+        names = (process.store.engine.dialect.name, request.node.path, *name)
+        if names not in scenes:
+            database = beginnings.new(request, process.settings.database)
+            with beginnings.service(database) as own:
+                scenes[names] = database, begin(Scene(own, partial(connected, request, own, digits_reference), Steps(own))), own.server
+        database, value, server = scenes[names]
+        beginnings.put(request, database, process.store)
+        vars(process.server).update(copy.deepcopy(vars(server)))
+        return value
+
+    return scene
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A service in which what tests begin with is made."""
+
+    process: Process
+    connect: Callable[..., tuple[Project, MemoryProject]]
+    worker: Steps
 
 
 @pytest.fixture(scope="session")

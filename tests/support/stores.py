@@ -12,6 +12,7 @@ from waiting import PATIENCE
 
 from annotriage.engine.verdict import Verdict
 from annotriage.labeling_tool import Task
+from annotriage.states import Failure
 from annotriage.store import Store, items
 from annotriage.store.projects import Project, get_project
 from annotriage.store.schema import counter, dataset, item, metadata, verdict, work
@@ -53,7 +54,8 @@ class Filled:
         reference_id = reference_id or self.project.reference_id
         trust = TRUSTS[route] if trust is None else trust
         score = None if route == "failed" else 1.0
-        given = Verdict("", "", labels, 0.9, labels[0], score=score, trust=trust, route=route, reason="because")
+        failure = Failure.GONE if route == "failed" else None
+        given = Verdict("", "", labels, 0.9, labels[0], score=score, trust=trust, route=route, reason="because", failure=failure)
         shown = labels if route in ("auto", "uncertain") and not spot_check else None
         found = [Judgement(id, given, route, shown, 0.1 if spot_check else trust, spot_check, b"\0\0", b"png") for id in ids]
         with self.store.writing() as connection:

@@ -36,7 +36,7 @@ def kill_while(stage: str) -> Act:
 
 def kill_again_and_again(site: Site, rng: Random) -> str:
     """Tasks trickle in, and at any moment any process is killed, whether or not the last one was replaced yet."""
-    for _ in range(rng.randint(5, 10)):
+    for _ in range(rng.randint(5, 30)):
         site.send(TASKS // 8)
         time.sleep(rng.choice((0.2, 1, 5)) * rng.random())
         site.kill_any()
@@ -132,8 +132,7 @@ def kill_acceptance(site: Site, rng: Random) -> str:
         return None
 
     with site.tool.behaving(behave):
-        site.send(TASKS, familiar=True)
-        site.wait(met.is_set, "for annotations to be made")
+        site.earn_acceptance(met.is_set)
         site.kill(rng.choice(("worker", "all")))
-    site.wait(site.all_accepted, "for all automatic labels to be annotations")
+    site.wait(site.all_accepted, "for the automatic labels of batches that have earned it to be annotations")
     return ""

@@ -155,6 +155,7 @@ class Site:
             config.write(f'service_url = "{self.hooks.url}"\n')
         self.project, self.accepting = Sent(0), Sent(0)
         self.killed: Counter[str] = Counter()
+        self._given: set[int] = set()  # tasks whose spot checks somebody has answered
         self._store: Store | None = None
 
     # -- the service
@@ -231,6 +232,7 @@ class Site:
         if role == "all":
             self.service.kill()
         else:
+            self.wait(lambda: role in self.pids(), f"for a {role} process to kill")  # the last one may just have died
             children = psutil.Process(self.service.pid).children()
             os.kill(self.pids()[role], signal.SIGKILL)
             if role == "web":
@@ -284,16 +286,30 @@ class Site:
             self.project = self.connect()
 
     def choose_accepting(self) -> None:
-        """Go on in a project whose automatic labels become annotations: people have answered its spot checks until it passed."""
+        """Go on in a project whose automatic labels become annotations, of batches that have earned it."""
         if not self.accepting.id:
-            self.project = self.accepting = self.connect("--accept", "annotate", "--sample-share", 0)
-            while not self._has_passed():
-                self.send(60, familiar=True)
-                self.settle()
-                for task in self._open_checks():
-                    self.studio.annotate(task, self.pictures.labels[self.project.rows[task]])
-                self.wait(lambda: not self._open_checks(), "for answers to be read")
+            self.accepting = self.connect("--accept", "annotate", "--sample-share", 0)
         self.project = self.accepting
+
+    def earn_acceptance(self, begun: Callable[[], bool]) -> None:
+        """Send tasks, and answer their spot checks as people do, until automatic labels become annotations.
+
+        Each batch must earn that for itself, and where no task comes for a minute the next one begins another.
+        """
+        end = time.monotonic() + 4 * PATIENCE
+        while not begun():
+            assert time.monotonic() < end, f"no automatic label of project {self.project.id} became an annotation\n{self.service.tail()}"
+            self.send(60, familiar=True)
+            self.wait(lambda: begun() or self.counts()["judged"] >= len(self.project.strange), "for tasks to be judged")
+            self.wait(lambda: begun() or self._answered(), "for answers to be read")
+
+    def _answered(self) -> bool:
+        """Answer the spot checks that nobody has answered yet, each once; whether all answers were read."""
+        waiting = self._open_checks()
+        for task in set(waiting) - self._given:
+            self._given.add(task)
+            self.studio.annotate(task, self.pictures.labels[self.project.rows[task]])
+        return not waiting
 
     def send(self, count: int, *, familiar: bool = False) -> list[int]:
         """Import so many tasks into the present project; their ids. familiar: no strangers, and none that the model takes for another."""
@@ -305,16 +321,13 @@ class Site:
         return ids
 
     def all_accepted(self) -> bool:
-        """Whether every automatic label of the present project that is no spot check is an annotation."""
+        """Whether every automatic label of the batches that have earned it, unless it is a spot check, is an annotation."""
         with self.store.reading() as connection:
             project = self._row(connection)
             open_ = (item.c.project_id == project.id, item.c.route == "auto", item.c.answer == "open")
+            earned = item.c.shown_dataset_id.in_(passed_probation(connection, project))
             checked = select(spot_check.c.item_id)
-            return connection.execute(select(item.c.id).where(*open_, item.c.id.not_in(checked)).limit(1)).first() is None
-
-    def _has_passed(self) -> bool:
-        with self.store.reading() as connection:
-            return bool(self.project.rows and passed_probation(connection, self._row(connection)))
+            return connection.execute(select(item.c.id).where(*open_, earned, item.c.id.not_in(checked)).limit(1)).first() is None
 
     def _open_checks(self) -> list[int]:
         """The tasks that are spot checks without an answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dashboards
 import pytest
 from sqlalchemy import text
 from web import sign_in, submit
@@ -20,10 +21,48 @@ from annotriage.store.projects import change_project, project_of
 @pytest.fixture
 def model(copied, serve_dashboard):
     """A dashboard: a signed-in client, and the dashboard itself."""
-    dashboard = serve_dashboard(*copied, password="right")
+    return begun(serve_dashboard, *copied)
+
+
+def begun(serve, database, tool):
+    dashboard = serve(database, tool, password="right")
     client = dashboard.app.test_client()
     sign_in(client, "right")
     return client, dashboard
+
+
+@pytest.fixture(scope="module")
+def with_atlas(history, tmp_path_factory):
+    """The history, the atlas of project 1 drawn; tests get copies. judged_by: another reference that judges it."""
+    made = {}
+
+    def with_atlas(judged_by=None):
+        if id(judged_by) not in made:
+            folder = tmp_path_factory.mktemp("atlas")
+            client, dashboard = begun(dashboards.Dashboard, *dashboards.copied(history, folder))
+            try:
+                if judged_by is not None:
+                    judge_by(dashboard.process.store, judged_by)
+                ask(client, dashboard, "atlas", "/projects/1/model/atlas")
+            finally:
+                dashboard.stop()
+            made[id(judged_by)] = folder / "store.db", history[1]
+        return made[id(judged_by)]
+
+    return with_atlas
+
+
+@pytest.fixture
+def walked(with_atlas, serve_dashboard, tmp_path):
+    """As `model`, the atlas of project 1 drawn."""
+    return begun(serve_dashboard, *dashboards.copied(with_atlas(), tmp_path))
+
+
+def judge_by(store, reference):
+    """Let a project be judged by another reference."""
+    id = keep_reference(store, reference)
+    with store.writing() as connection:
+        change_project(connection, 1, reference_id=id)
 
 
 def look(dashboard):
@@ -144,9 +183,8 @@ def test_the_atlas_keeps_of_strange_items_only_where_they_fall(model):
     assert client.get(f"/projects/2/model/pieces/{atlas['id']}/items").status_code == 404
 
 
-def test_a_strange_item_that_was_answered_is_called_what_people_say(model):
-    client, dashboard = model
-    ask(client, dashboard, "atlas", "/projects/1/model/atlas")
+def test_a_strange_item_that_was_answered_is_called_what_people_say(walked):
+    client, dashboard = walked
     id = found(dashboard, InsightKind.ATLAS).id
     first = client.get(f"/projects/1/model/atlas/strange/{id}").json["items"][0]["item_id"]
     with dashboard.process.store.writing() as connection:
@@ -154,9 +192,8 @@ def test_a_strange_item_that_was_answered_is_called_what_people_say(model):
     assert client.get(f"/projects/1/model/atlas/strange/{id}").json["items"][0]["said"] == ["stripes"]
 
 
-def test_pages_of_the_atlas_are_small(model):
-    client, dashboard = model
-    ask(client, dashboard, "atlas", "/projects/1/model/atlas")
+def test_pages_of_the_atlas_are_small(walked):
+    client, dashboard = walked
     id = found(dashboard, InsightKind.ATLAS).id
     parts = [
         "/projects/1/model/atlas",
@@ -168,9 +205,8 @@ def test_pages_of_the_atlas_are_small(model):
     assert sum(sizes.values()) < 60_000, sizes
 
 
-def test_of_an_onnx_model_no_faces_are_made_and_the_page_says_what_is_shown_instead(model):
-    client, dashboard = model
-    ask(client, dashboard, "atlas", "/projects/1/model/atlas")
+def test_of_an_onnx_model_no_faces_are_made_and_the_page_says_what_is_shown_instead(walked):
+    client, dashboard = walked
     assert "only torch models that look at images give them" in client.get("/projects/1/model/atlas").text
     ask(client, dashboard, "faces", "/projects/1/model/atlas")
     with dashboard.process.store.reading() as connection:
@@ -182,16 +218,19 @@ def test_of_an_onnx_model_no_faces_are_made_and_the_page_says_what_is_shown_inst
 def torch_model(model, torch_reference):
     """The dashboard, its project judged by a torch model."""
     client, dashboard = model
-    id = keep_reference(dashboard.process.store, torch_reference)
-    with dashboard.process.store.writing() as connection:
-        change_project(connection, 1, reference_id=id)
+    judge_by(dashboard.process.store, torch_reference)
     return client, dashboard
 
 
+@pytest.fixture
+def walked_torch(with_atlas, serve_dashboard, tmp_path, torch_reference):
+    """As `torch_model`, the atlas of project 1 drawn."""
+    return begun(serve_dashboard, *dashboards.copied(with_atlas(torch_reference), tmp_path))
+
+
 @pytest.mark.torch
-def test_faces_are_made_a_batch_at_a_time_and_go_on_where_they_were(torch_model, monkeypatch):
-    client, dashboard = torch_model
-    ask(client, dashboard, "atlas", "/projects/1/model/atlas")
+def test_faces_are_made_a_batch_at_a_time_and_go_on_where_they_were(walked_torch, monkeypatch):
+    client, dashboard = walked_torch
     monkeypatch.setattr(faces, "AT_ONCE", 8)
     keep, kept = inverting._keep, []
 
@@ -216,10 +255,9 @@ def test_faces_are_made_a_batch_at_a_time_and_go_on_where_they_were(torch_model,
 
 
 @pytest.mark.torch
-def test_making_faces_ends_in_the_middle_of_a_batch_when_it_is_cancelled(torch_model, monkeypatch):
-    client, dashboard = torch_model
+def test_making_faces_ends_in_the_middle_of_a_batch_when_it_is_cancelled(walked_torch, monkeypatch):
+    client, dashboard = walked_torch
     page = "/projects/1/model/atlas"
-    ask(client, dashboard, "atlas", page)
     monkeypatch.setattr(queued_jobs, "TELL_SECONDS", 0.0)
     told = []
 
@@ -246,9 +284,8 @@ def torch_layers(client):
 
 
 @pytest.mark.torch
-def test_an_image_is_looked_at_place_by_place_and_a_piece_is_pasted(torch_model):
-    client, dashboard = torch_model
-    ask(client, dashboard, "atlas", "/projects/1/model/atlas")
+def test_an_image_is_looked_at_place_by_place_and_a_piece_is_pasted(walked_torch):
+    client, dashboard = walked_torch
     (one,), (zero,) = answered_tasks(dashboard, "1"), answered_tasks(dashboard, "0")
     page = f"/projects/1/model/image?task={one}&from={zero}"
     ask(client, dashboard, "image", page, **{"task": one, "from": zero, "left": "0", "top": "0", "width": "100", "height": "100"})

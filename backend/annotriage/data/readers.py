@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
@@ -28,7 +29,8 @@ class Reader(Protocol):
         """
 
 
-def installed_readers() -> dict[str, Reader]:
-    """All installed readers by the name of their tool, loaded now."""
+@cache  # to look for them reads a file of every distribution that is installed
+def installed_readers() -> Mapping[str, Reader]:
+    """All installed readers by the name of their tool, loaded when they are first asked for."""
     found = entry_points(group=GROUP)
     return {name: found[name].load() for name in sorted(found.names)}

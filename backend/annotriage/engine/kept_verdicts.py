@@ -14,6 +14,8 @@ from annotriage.engine.verdict import Verdict
 from annotriage.errors import OutputError
 from annotriage.states import Failure
 
+EACH = 32  # verdicts, of which the place of the first is kept in memory
+
 
 class Verdicts(Sequence[Verdict]):
     """Verdicts in the order in which they were added; read as often as wanted."""
@@ -21,20 +23,24 @@ class Verdicts(Sequence[Verdict]):
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed with the object
         weakref.finalize(self, self._file.close)
-        self._starts = array("Q")
+        self._starts = array("Q")  # of every EACH-th
+        self._count = 0
 
     def append(self, verdict: Verdict) -> None:
         """Add one."""
-        self._starts.append(self._file.seek(0, os.SEEK_END))
+        start = self._file.seek(0, os.SEEK_END)
+        if self._count % EACH == 0:
+            self._starts.append(start)
         try:
             self._file.write(json.dumps([getattr(verdict, name) for name in Verdict.__slots__]).encode() + b"\n")
         except OSError as error:
             raise OutputError(
                 f"{tempfile.gettempdir()}: verdicts could not be kept ({error.strerror}); free that disk, or set TMPDIR"
             ) from error
+        self._count += 1
 
     def __len__(self) -> int:
-        return len(self._starts)
+        return self._count
 
     @overload
     def __getitem__(self, place: int) -> Verdict: ...
@@ -43,7 +49,10 @@ class Verdicts(Sequence[Verdict]):
     def __getitem__(self, place: int | slice) -> Verdict | list[Verdict]:
         if isinstance(place, slice):
             return [self[row] for row in range(*place.indices(len(self)))]
-        self._file.seek(self._starts[place])
+        place = range(self._count)[place]
+        self._file.seek(self._starts[place // EACH])
+        for _ in range(place % EACH):
+            self._file.readline()
         return _read_verdict(self._file.readline())
 
     def __iter__(self) -> Iterator[Verdict]:

@@ -119,7 +119,7 @@ class Reference:
         routes = route(outlier, sure, tau)
         unlike = np.zeros(len(labels), dtype=np.intp)
         if outlier.any():
-            unlike[outlier] = self.detector.most_unlike([layer[outlier] for layer in outputs.activations])
+            unlike[outlier] = self.detector.most_unlike(measured, outlier)
         p_value = conformal_p_values(measured.score, self._ordered_held_out) if self.calibrated else np.full(len(labels), np.nan)
         usual = 1 - p_value if self.calibrated else empirical_cdf(self.detector.training_scores, measured.score)
         return Judged(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from annotriage.errors import MismatchError, SettingError
 
 Arrays = dict[str, NDArray[Any]]
+PLAIN = (str, int, bool, type(None))  # what JSON holds as it is
 
 
 def write_tree(value: Any, description: Path, arrays_file: Path, head: Mapping[str, Any]) -> None:
@@ -112,6 +113,8 @@ def to_tree(value: Any, arrays: Arrays, path: str = "") -> Any:
         arrays[path] = value
         return {"$array": path}
     if isinstance(value, tuple | list):
+        if all(type(part) in PLAIN for part in value):  # thousands of ids
+            return list(value)
         return [to_tree(part, arrays, f"{path}.{place}") for place, part in enumerate(value)]
     if isinstance(value, Mapping):
         return {"$map": {key: to_tree(part, arrays, f"{path}.{key}") for key, part in value.items()}}
@@ -125,6 +128,8 @@ def to_tree(value: Any, arrays: Arrays, path: str = "") -> Any:
 def from_tree(tree: Any, arrays: Mapping[str, NDArray[Any]], classes: Mapping[str, type]) -> Any:
     """The inverse of `to_tree`; lists come back as tuples. Raises KeyError or TypeError on a tree that does not fit."""
     if isinstance(tree, list):
+        if all(type(part) in PLAIN for part in tree):
+            return tuple(tree)
         return tuple(from_tree(part, arrays, classes) for part in tree)
     if not isinstance(tree, dict):
         return tree

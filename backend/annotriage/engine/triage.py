@@ -6,6 +6,7 @@ Whatever cannot be scored gets a `failed` verdict with its reason, so that every
 from __future__ import annotations
 
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -164,9 +165,8 @@ class Tally:
         self.reference, self.settings = reference, settings
         self.stages = Stages()
         self.counts: Counter[str] = Counter()
-        self.scores: list[Array] = []
-        self.clusters: list[Array] = []
-        self.outliers: list[Array] = []
+        few = len(reference.detector.clusters.names) < 2**15
+        self.scores, self.clusters, self.outliers = array("f"), array("h" if few else "i"), array("b")
         self.groups: list[str | None] = []  # empty as long as no item names one
         guarantee = reference.guarantee
         alike = guarantee.most_wrong is None and guarantee.max_error_per != "class"
@@ -198,13 +198,12 @@ class Tally:
 
     def piece(self) -> Piece:
         """What has been counted and kept so far."""
-        scored = sum(map(len, self.scores))
         return Piece(
             counts=dict(self.counts),
-            scores=np.concatenate([*self.scores, np.empty(0, dtype=np.float32)]),
-            clusters=np.concatenate([*self.clusters, np.empty(0, dtype=np.int32)]),
-            outliers=np.concatenate([*self.outliers, np.empty(0, dtype=bool)]),
-            groups=list(self.groups) if self.groups else [None] * scored,
+            scores=np.array(self.scores, dtype=np.float32),
+            clusters=np.array(self.clusters, dtype=np.int32),
+            outliers=np.array(self.outliers, dtype=bool),
+            groups=list(self.groups) if self.groups else [None] * len(self.scores),
             labels=self.labels.counters(),
             drawn=self.drawn.values(),
             strange=self.strange.values(),
@@ -228,10 +227,10 @@ class Tally:
             self.failed.add(float(place), partial(_given, seen))
 
     def _append(self, scores: Array, clusters: Array, outliers: Array, groups: list[str | None]) -> None:
-        before = sum(map(len, self.scores))
-        self.scores.append(scores.astype(np.float32))
-        self.clusters.append(clusters.astype(np.int32))
-        self.outliers.append(outliers)
+        before = len(self.scores)
+        self.scores.frombytes(scores.astype(np.float32).tobytes())
+        self.clusters.frombytes(clusters.astype(self.clusters.typecode).tobytes())
+        self.outliers.frombytes(outliers.astype(np.int8).tobytes())
         if self.groups or any(groups):
             self.groups += [None] * (before - len(self.groups))
             self.groups += groups
@@ -299,13 +298,12 @@ def finished(tally: Tally, dataset: str, verdicts: Sequence[Verdict], progress: 
 
 
 def _columns(tally: Tally, drawn: list[Seen]) -> Columns:
-    empty = not tally.scores
     sample = drawn[:MMD_SAMPLE]
     places = {name: place for place, name in enumerate(tally.reference.detector.clusters.names)}
     return Columns(
-        outliers=np.empty(0, dtype=bool) if empty else np.concatenate(tally.outliers),
-        clusters=np.empty(0, dtype=np.intp) if empty else np.concatenate(tally.clusters).astype(np.intp),
-        scores=np.empty(0) if empty else np.concatenate(tally.scores).astype(np.float64),
+        outliers=np.asarray(tally.outliers, dtype=np.int8).view(bool),
+        clusters=np.asarray(tally.clusters),
+        scores=np.asarray(tally.scores, dtype=np.float32),
         groups=[group or f"item {place}" for place, group in enumerate(tally.groups)] if tally.groups else None,
         failed=tally.counts["failed"],
         points=np.stack([seen.point for seen in sample]) if sample else np.empty((0, 0)),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from annotriage.advice.numbers import percent, probability
 from annotriage.advice.strangeness_words import strangeness_sentence
@@ -79,10 +77,12 @@ def failed_verdict(reference: Reference, item: Item, problem: Problem, seconds: 
     )
 
 
-def verdicts_of(reference: Reference, items: list[Item], judged: Judged, seconds: float) -> Iterator[Verdict]:
+def verdicts_of(reference: Reference, items: Sequence[Item], judged: Judged, seconds: float) -> Iterator[Verdict]:
     """One verdict for each of N items from their judgement. seconds: what each of them took."""
     space, names = reference.space, reference.member_names
     clusters = reference.detector.clusters.names
+    version, model = reference.version, reference.model.hash
+    reasons = _Reasons(reference)
     columns = zip(
         items,
         judged.labels,
@@ -100,63 +100,86 @@ def verdicts_of(reference: Reference, items: list[Item], judged: Judged, seconds
         strict=True,
     )
     for item, labels, confidence, cluster, score, axes, unlike, members, p_value, outlier_score, trust, route, sureness in columns:
-        of_class, of_source = (None if np.isnan(value) else value for value in axes)
         texts, near = space.texts(labels), clusters[cluster]
+        of_class, of_source = _known(axes[0]), _known(axes[1])
+        if route == Route.OUTLIER:
+            reason = reasons.strange(texts, near, outlier_score, of_class, of_source, unlike)
+        else:
+            reason = reasons.familiar(route, texts, near, confidence, outlier_score)
+        # in the order of the fields: twenty names for each item would cost as much as all else here
         yield Verdict(
-            id=item.id,
-            path=item.path,
-            labels=texts,
-            confidence=confidence,
-            cluster=near,
-            score=score,
-            class_score=of_class,
-            source_score=of_source,
-            members=dict(zip(names, members, strict=True)),
-            p_value=None if np.isnan(p_value) else p_value,
-            outlier_score=outlier_score,
-            trust=trust,
-            route=route,
-            reason=_strange(reference, texts, near, outlier_score, of_class, of_source, unlike)
-            if route == Route.OUTLIER
-            else _reason(reference, route, texts, near, confidence, outlier_score),
-            reference=reference.version,
-            model=reference.model.hash,
-            seconds=seconds,
-            sureness=sureness,
+            item.id,
+            item.path,
+            texts,
+            confidence,
+            near,
+            score,
+            dict(zip(names, members, strict=True)),
+            _known(p_value),
+            outlier_score,
+            trust,
+            route,
+            False,
+            reason,
+            version,
+            model,
+            seconds,
+            sureness,
+            of_class,
+            of_source,
         )
 
 
-def _strange(
-    reference: Reference,
-    labels: tuple[str, ...],
-    near: str,
-    outlier_score: float,
-    of_class: float | None,
-    of_source: float | None,
-    unlike: int,
-) -> str:
-    label = " + ".join(labels) or "none of the classes"
-    compared = "held-out" if reference.calibrated else "training"
-    differs = "" if label == near else f", though the model says {label}"
-    sentence = outlier_sentence(outlier_score, compared, f"the center of {near}{differs}")
-    why = strangeness_sentence(of_class, of_source, reference.detector.depth(unlike), pictures=reference.model.pictures)
-    return f"{sentence} {why}".rstrip()
+def _known(value: float) -> float | None:
+    return value if value == value else None  # not NaN
 
 
-def _reason(reference: Reference, route: str, labels: tuple[str, ...], near: str, confidence: float, outlier_score: float) -> str:
-    label = " + ".join(labels) or "none of the classes"
-    compared = "held-out" if reference.calibrated else "training"
-    place = "the training items" if label == near else f"the training items of {near}, though the model says {label}"
-    sure = f"the model is {probability(confidence)} sure of {label}"
-    familiar = f"familiar (stranger than {percent(outlier_score)} of the {compared} items)"
-    differs = "" if label == near else f", but it lies nearest to {place}"
-    if route == "auto":
-        return f"{familiar.capitalize()}, and {sure}{differs}."
-    if not reference.guarantee.auto:
-        return f"{familiar.capitalize()} and {sure}{differs}; a person decides, because automatic labels are off."
-    never = [name for name in labels if name in reference.settings.never_auto]
-    if never:
-        return f"{familiar.capitalize()} and {sure}{differs}; a person decides, because {never[0]} is in never_auto."
-    if " + ".join(labels) in reference.untested:
-        return f"{familiar.capitalize()} and {sure}{differs}; a person decides, because no automatic label of {label} was tested."
-    return f"{familiar.capitalize()}, but not sure enough for an automatic label: {sure}{differs}."
+class _Reasons:
+    """The reasons of one reference's verdicts. All but the two shares is the same for many items, and put together once."""
+
+    def __init__(self, reference: Reference) -> None:
+        self._reference = reference
+        self._compared = "held-out" if reference.calibrated else "training"
+        self._around: dict[tuple[bool, tuple[str, ...], str], tuple[str, str, str]] = {}
+
+    def strange(
+        self, labels: tuple[str, ...], near: str, outlier_score: float, of_class: float | None, of_source: float | None, unlike: int
+    ) -> str:
+        """Of an outlier."""
+        label = _named(labels)
+        differs = "" if label == near else f", though the model says {label}"
+        sentence = outlier_sentence(outlier_score, self._compared, f"the center of {near}{differs}")
+        depth = self._reference.detector.depth(unlike)
+        why = strangeness_sentence(of_class, of_source, depth, pictures=self._reference.model.pictures)
+        return f"{sentence} {why}".rstrip()
+
+    def familiar(self, route: str, labels: tuple[str, ...], near: str, confidence: float, outlier_score: float) -> str:
+        """Of an item that is automatic or unsure."""
+        key = (route == Route.AUTO, labels, near)
+        around = self._around.get(key)
+        if around is None:
+            around = self._around[key] = self._put_together(*key)
+        before, between, after = around
+        return f"{before}{percent(outlier_score)}{between}{probability(confidence)}{after}"
+
+    def _put_together(self, automatic: bool, labels: tuple[str, ...], near: str) -> tuple[str, str, str]:
+        """What stands before the share of items that are less strange, between it and how sure the model is, and after that."""
+        label = _named(labels)
+        joined, why = (", and", "") if automatic else self._held_back(labels)
+        differs = "" if label == near else f", but it lies nearest to the training items of {near}, though the model says {label}"
+        return "Familiar (stranger than ", f" of the {self._compared} items){joined} the model is ", f" sure of {label}{differs}{why}."
+
+    def _held_back(self, labels: tuple[str, ...]) -> tuple[str, str]:
+        """Why a familiar item is not automatic: what joins both halves of the sentence, and what ends it."""
+        if not self._reference.guarantee.auto:
+            return " and", "; a person decides, because automatic labels are off"
+        never = [name for name in labels if name in self._reference.settings.never_auto]
+        if never:
+            return " and", f"; a person decides, because {never[0]} is in never_auto"
+        if " + ".join(labels) in self._reference.untested:
+            return " and", f"; a person decides, because no automatic label of {_named(labels)} was tested"
+        return ", but not sure enough for an automatic label:", ""
+
+
+def _named(labels: tuple[str, ...]) -> str:
+    return " + ".join(labels) or "none of the classes"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logsumexp
+from scipy.special import expit
 
 from annotriage.advice.numbers import rough
 from annotriage.errors import FitError
@@ -274,7 +274,10 @@ def confidence_logit(logits: NDArray[np.floating]) -> FloatArray:
     rows, best = np.arange(len(others)), np.argmax(others, axis=1)
     largest = others[rows, best]
     others[rows, best] = -np.inf
-    return np.asarray(largest - logsumexp(others, axis=1), dtype=np.float64)
+    second = others.max(axis=1)
+    with np.errstate(invalid="ignore"):  # of one class, nothing is left
+        rest = second + np.log(np.exp(others - second[:, None]).sum(axis=1))
+    return np.where(np.isfinite(second), largest - rest, np.inf)
 
 
 def multi_choice_confidence_logit(logits: NDArray[np.floating]) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Protocol, cast
 
@@ -17,8 +18,9 @@ class LabelingTool(LabelingFiles, LabelingServers, Protocol):
     """What annotriage asks of a labeling tool. A module with these functions is one."""
 
 
+@cache  # to look for it reads a file of every distribution that is installed
 def labeling_tool(name: str = DEFAULT) -> LabelingTool:
-    """The labeling tool of that name, loaded now. Raises SettingError naming those that are installed."""
+    """The labeling tool of that name, loaded when it is first asked for. Raises SettingError naming those that are installed."""
     found = entry_points(group=GROUP)
     if name not in found.names:
         raise SettingError(

@@ -31,6 +31,10 @@ class Compression(Protocol):
         """(N, d) -> (N, n) float32; rows are treated independently of each other by `pca` and `none`."""
         ...
 
+    def transform_directions(self, activations: Array) -> Array:
+        """`transform` of the rows scaled to length 1, `l2_normalise`."""
+        ...
+
 
 def l2_normalise(activations: Array) -> Array:
     """Rows scaled to length 1, (N, d) -> (N, d) float32; a row of zeros stays zero.
@@ -39,8 +43,12 @@ def l2_normalise(activations: Array) -> Array:
     Mahalanobis distances mix the two (Mahalanobis++, arXiv 2505.18032).
     """
     rows = np.asarray(activations, dtype=np.float32)
-    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float32))
-    return np.asarray(rows / np.maximum(lengths, np.float32(1e-12))[:, None])
+    return np.asarray(rows / _lengths(rows)[:, None])
+
+
+def _lengths(rows: Array) -> Array:
+    """(N, d) float32 -> (N,), never 0."""
+    return np.asarray(np.maximum(np.sqrt(np.einsum("ij,ij->i", rows, rows)), np.float32(1e-12)))
 
 
 def fit_compression(activations: Array, method: str, dimensions: int, seed: int) -> tuple[Compression, Array]:
@@ -72,6 +80,10 @@ class Uncompressed:
         """(N, d) -> (N, d) float32."""
         return np.asarray(activations, dtype=np.float32)
 
+    def transform_directions(self, activations: Array) -> Array:
+        """(N, d) -> (N, d) float32."""
+        return l2_normalise(activations)
+
 
 @dataclass(frozen=True)
 class Pca:
@@ -84,6 +96,17 @@ class Pca:
         """(N, d) -> (N, n) float32."""
         # one product and a shift of n values instead of centring the N x d activations
         return np.asarray(activations, dtype=np.float32) @ self.components.T - self._shift
+
+    def transform_directions(self, activations: Array) -> Array:
+        """(N, d) -> (N, n) float32."""
+        rows = np.asarray(activations, dtype=np.float32)
+        lengths = _lengths(rows)
+        if not np.isfinite(lengths).all():  # beyond float32; then the product may be, too
+            return self.transform(rows / lengths[:, None])
+        placed = rows @ self.components.T  # the scale follows the product: it has fewer values
+        placed /= lengths[:, None]
+        placed -= self._shift
+        return np.asarray(placed)
 
     def first(self, dimensions: int) -> Pca:
         """The leading components alone."""
@@ -134,6 +157,10 @@ class Umap:
             warnings.simplefilter("ignore")
             return np.asarray(self._model.transform(self.pca.transform(activations)), dtype=np.float32)
 
+    def transform_directions(self, activations: Array) -> Array:
+        """(N, d) -> (N, 2) float32."""
+        return self.transform(l2_normalise(activations))
+
     @cached_property
     def _model(self) -> Any:
         # Zero epochs rebuild the neighbour graph alone; the stored embedding then takes its place.
@@ -179,6 +206,10 @@ class Tsne:
             return np.empty((0, 2), dtype=np.float32)
         placed = self._model.transform(np.asarray(self.pca.transform(activations), dtype=np.float64))
         return np.asarray(placed, dtype=np.float32)
+
+    def transform_directions(self, activations: Array) -> Array:
+        """(N, d) -> (N, 2) float32."""
+        return self.transform(l2_normalise(activations))
 
     @cached_property
     def _model(self) -> Any:

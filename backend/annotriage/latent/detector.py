@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from annotriage.errors import FitError, SettingError
 from annotriage.latent.clusters import Clusters, Moments, fit_clusters
 from annotriage.latent.compression import Compression, Pca, fit_compression, fit_pca, l2_normalise
-from annotriage.latent.scores import SCORES, Energy, Knn, Mahalanobis, MeanSigma, RelativeMahalanobis, Score, View, Vim
+from annotriage.latent.scores import SCORES, Energy, Knn, Mahalanobis, MeanSigma, RelativeMahalanobis, Score, View, Vim, squared_lengths
 from annotriage.latent.source import Source, fit_source
 from annotriage.latent.tails import Tails
 from annotriage.settings import Settings
@@ -58,6 +58,7 @@ class Measured:
     axes: (N, a) raw values of the axis "like no class" and, where the model has feature maps, of "another source"; of any other
     rule its one score. score: (N,) the deciding score. surprise: (N, 2) how rare each axis's value is among held-out items, 3 = stranger
     than 95% of them; NaN where there is no such axis. compressed: (N, n) points of all layers side by side, for groups, MMD, the map.
+    vectors, offsets: (N, d), what `Detector.most_unlike` wants; None where there are no feature maps.
     """
 
     cluster: Labels
@@ -66,6 +67,8 @@ class Measured:
     score: Array
     surprise: Array
     compressed: Array
+    vectors: Array | None
+    offsets: Array | None
 
 
 @dataclass(frozen=True)
@@ -101,24 +104,32 @@ class Detector:
 
     def measure(self, activations: Sequence[Array], logits: Array) -> Measured:
         """Score N items. activations: one (N, d) array per layer. logits: (N, m)."""
+        if len(logits) == 1:  # products of one row are rounded otherwise than those of many, and the last digit may decide about a rank
+            twice = self.measure([np.repeat(layer, 2, axis=0) for layer in activations], np.repeat(logits, 2, axis=0))
+            parts: dict[str, Any] = {name: part[:1] for name, part in vars(twice).items() if part is not None}
+            return replace(twice, **parts)
         views = self._views(activations, logits)
-        cluster = self.nearest.distances(views[0].directions).argmin(axis=1)
+        cluster = self.nearest.nearest(views[0].directions)
         members = np.column_stack([member.score.score(views[member.layer]) for member in self.members])
         axes = combine(members, cluster, self.members, self.medians, self.spans)[:, None]
-        vectors = None if self.source is None else self.source.vectors(activations)
-        if self.source is not None and vectors is not None:
-            axes = np.column_stack([axes, self.source.score(vectors)])
-            members = np.column_stack([members, axes[:, 1]])
+        vectors = offsets = None
+        if self.source is not None:
+            vectors = self.source.vectors(activations)
+            offsets = self.source.offsets(vectors)
+            strange = squared_lengths(offsets)
+            axes = np.column_stack([axes, strange])
+            members = np.column_stack([members, strange])
         surprise = np.full((len(axes), 2), np.nan)
         if self.two_axes:
             surprise[:, : axes.shape[1]] = self._tails.surprise(axes)
         score = self._tails.scores(axes) if self.two_axes else axes[:, 0]
-        return Measured(cluster, members, axes, score, surprise, self._side_by_side([view.directions for view in views], vectors))
+        compressed = self._side_by_side([view.directions for view in views], vectors)
+        return Measured(cluster, members, axes, score, surprise, compressed, vectors, offsets)
 
     def placed(self, activations: Sequence[Array]) -> Array:
         """Where N items lie, (N, n), as `Measured.compressed`, without scoring them: activations as of `measure`."""
         layers = zip(activations, self.directions, strict=False)  # the source reads its own layers
-        directions = [pca.transform(l2_normalise(activation)) for activation, pca in layers]
+        directions = [pca.transform_directions(activation) for activation, pca in layers]
         return self._side_by_side(directions, None if self.source is None else self.source.vectors(activations))
 
     def calibrated(self, activations: Sequence[Array], logits: Array) -> tuple[Detector, Measured]:
@@ -132,11 +143,11 @@ class Detector:
         surprise[:, : measured.axes.shape[1]] = tails.surprise(measured.axes)
         return detector, replace(measured, score=tails.own, surprise=surprise)
 
-    def most_unlike(self, activations: Sequence[Array]) -> Labels:
-        """The layer in which each item differs most from the usual source: (N, d) per layer -> (N,) index of the layer."""
-        if self.source is None:
-            return np.zeros(len(activations[0]), dtype=np.intp)
-        most = self.source.excess(self.source.vectors(activations)).argmax(axis=1)
+    def most_unlike(self, measured: Measured, which: Array) -> Labels:
+        """The layer in which some items differ most from the usual source: (N,) bool of which k are True -> (k,) index of the layer."""
+        if self.source is None or measured.vectors is None or measured.offsets is None:
+            return np.zeros(int(which.sum()), dtype=np.intp)
+        most = self.source.excess(measured.vectors[which], measured.offsets[which]).argmax(axis=1)
         return np.asarray(np.array(self.source.layers)[most], dtype=np.intp)
 
     def depth(self, layer: int) -> float:
@@ -196,10 +207,9 @@ class Detector:
     def _views(self, activations: Sequence[Array], logits: Array) -> list[View]:
         views = []
         for layer, (activation, pca) in enumerate(zip(activations, self.directions, strict=False)):  # the source reads its own layers
-            normalised = l2_normalise(activation)
-            directions = pca.transform(normalised)
+            directions = pca.transform_directions(activation)
             raw = self.raw.transform(activation) if self.raw is not None and layer == 0 else directions
-            near = directions[:, : self.dimensions] if self.near is None or layer else self.near.transform(normalised)
+            near = directions[:, : self.dimensions] if self.near is None or layer else self.near.transform_directions(activation)
             views.append(View(directions, raw, near, logits))
         return views
 
@@ -266,7 +276,7 @@ def fit_detector(
 
     views = [View(part, raw_points, near_points, logits[bank]) for part in points]
     values = np.column_stack([member.score.score_training(views[member.layer]) for member in members])
-    cluster = nearest.distances(points[0]).argmin(axis=1)
+    cluster = nearest.nearest(points[0])
     medians, spans = _standards(values, cluster, len(names))
     if settings.score == "mean-sigma":  # it is in each cluster's own deviations already
         medians, spans = np.zeros_like(medians), np.ones_like(spans)

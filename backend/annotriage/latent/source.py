@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from annotriage.latent.clusters import Moments
 from annotriage.latent.compression import Compression, Uncompressed, fit_compression, l2_normalise
-from annotriage.latent.scores import Mahalanobis
+from annotriage.latent.scores import Mahalanobis, squared_lengths
 
 Array = NDArray[Any]
 
@@ -45,15 +45,22 @@ class Source:
 
     def vectors(self, activations: Sequence[Array]) -> Array:
         """The maps of N items side by side: all of the model's layers, (N, w) each -> (N, d)."""
-        return (_side_by_side(activations, self.layers, self.reductions) - self.origin) / self.scale
+        vectors = _side_by_side(activations, self.layers, self.reductions)
+        vectors -= self.origin
+        vectors /= self.scale
+        return vectors
 
     def score(self, vectors: Array) -> Array:
         """(N, d) -> (N,) float64, squared distance from the usual; larger is stranger."""
-        return np.asarray(self.gaussian.distances(vectors)[:, 0], dtype=np.float64)
+        return squared_lengths(self.offsets(vectors))
 
-    def excess(self, vectors: Array) -> Array:
-        """What each map adds to the score beyond what it usually adds, (N, d) -> (N, maps): the more, the more unlike the usual it is."""
-        added = vectors * ((vectors @ self.gaussian.whitening - self.gaussian.centers) @ self.gaussian.whitening.T)
+    def offsets(self, vectors: Array) -> Array:
+        """What N items differ from the usual, (N, d) -> (N, d): their squared length is the score."""
+        return self.gaussian.offsets(vectors, np.zeros(len(vectors), dtype=np.intp))
+
+    def excess(self, vectors: Array, offsets: Array) -> Array:
+        """What each map adds to the score beyond what it usually adds, (N, d) twice -> (N, maps): more is less usual."""
+        added = vectors * self.gaussian.pulls(offsets)
         ends = np.cumsum(self.widths)
         return np.column_stack([added[:, end - width : end].sum(axis=1) - width for end, width in zip(ends, self.widths, strict=True)])
 
@@ -101,7 +108,7 @@ def _left_out(vectors: Array, scored: int) -> Array:
     for fold in range(len(parts)):
         others = [part for place, part in enumerate(parts) if place != fold]
         rows = np.flatnonzero(folds[:scored] == fold)
-        scores[rows] = Mahalanobis.fit(_together(others)).distances(vectors[rows])[:, 0]
+        scores[rows] = Mahalanobis.fit(_together(others)).squared(vectors[rows])[0]
     return scores
 
 
@@ -117,4 +124,4 @@ def _together(parts: Sequence[Moments]) -> Moments:
 
 
 def _side_by_side(activations: Sequence[Array], layers: Sequence[int], reductions: Sequence[Compression]) -> Array:
-    return np.hstack([reduction.transform(l2_normalise(activations[layer])) for layer, reduction in zip(layers, reductions, strict=True)])
+    return np.hstack([reduction.transform_directions(activations[layer]) for layer, reduction in zip(layers, reductions, strict=True)])

@@ -45,8 +45,7 @@ class Tails:
         compared: it is then one of h + 1 items that are treated alike, and as likely to take any place among them as they are.
         How many held-out items are at least as strange is counted so, and the score moved between those of `own` that say the same.
         """
-        falling = -np.sort(-self.own)
-        most, least = np.append(np.inf, falling), np.nextafter(np.append(falling, -np.inf), np.inf)
+        most, least = self._limits
         scores = np.empty(len(axes))
         for start in range(0, len(axes), BLOCK):
             block = slice(start, start + BLOCK)
@@ -64,6 +63,12 @@ class Tails:
     @cached_property
     def _axes(self) -> tuple[_Axis, ...]:
         return tuple(_Axis(column, weigh) for column, weigh in zip(self.values.T, (_in_full, _where_high), strict=False))
+
+    @cached_property
+    def _limits(self) -> tuple[Array, Array]:
+        """The largest and smallest score of an item than which 0, 1, ... h held-out ones are at least as strange: two arrays (h + 1,)."""
+        falling = -np.sort(-self.own)
+        return np.append(np.inf, falling), np.nextafter(np.append(falling, -np.inf), np.inf)
 
     def _together(self, axes: Array) -> tuple[Array, Array]:
         """Scores of N new items, (N,), and of the held-out ones when each of these counts among them: (N, h)."""

@@ -12,7 +12,8 @@ import threading
 import time
 from concurrent.futures import Future
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection
@@ -64,11 +65,22 @@ def pool_manager(hosts: int, connections: int) -> PoolManager:
 
     Threads that find all connections to a host taken wait for one. No proxy is used, whatever the environment says.
     """
+    tls = cache(_certified)  # for all hosts
+
+    class TlsPool(HTTPSConnectionPool):
+        def __init__(self, host: str, port: int | None = None, **options: Any) -> None:
+            super().__init__(host, port, ssl_context=tls(), **options)
+
+    manager = PoolManager(hosts, maxsize=connections, block=True)
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": TlsPool}
+    return manager
+
+
+def _certified() -> ssl.SSLContext:
+    """Made when the first host is asked by https: to read the authorities' certificates takes as long as fetching some pictures."""
     tls = ssl.create_default_context()
     tls.sslsocket_class = _TlsSocket
-    manager = PoolManager(hosts, maxsize=connections, block=True, ssl_context=tls)
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": HTTPSConnectionPool}
-    return manager
+    return tls
 
 
 class _Socket(socket.socket):

@@ -11,6 +11,7 @@ Array = NDArray[Any]
 Labels = NDArray[np.intp]
 
 ROWS, COLUMNS = 1_024, 8_192  # of a block
+AMONG = 2 * COLUMNS  # points of which copies are made for the product, at a time
 COPIES_WITHIN = 0.99  # share of light copies that lie within the threshold
 USUAL_PART = 0.5  # of the median distance to the nearest other item, beyond which nothing is a twin, whatever the copies say
 NONE = -1
@@ -25,8 +26,16 @@ def nearest_earlier(points: Array) -> tuple[Labels, Array]:
 
 
 def nearest_among(points: Array, others: Array) -> tuple[Labels, Array]:
-    """For each of (N, n) points the nearest of (M, n) others: indices and distances, (N,) each."""
-    return _nearest(points, others, earlier=False)
+    """For each of (N, n) points the nearest of (M, n) others, of any kind of number: indices and distances, (N,) each.
+
+    The others are looked at some at a time, so that few points among very many take little memory.
+    """
+    index, distance = np.full(len(points), NONE, dtype=np.intp), np.full(len(points), np.inf)
+    for start in range(0, len(others), AMONG):
+        found, apart = _nearest(points, others[start : start + AMONG], earlier=False)
+        nearer = apart < distance
+        index[nearer], distance[nearer] = start + found[nearer], apart[nearer]
+    return index, distance
 
 
 def near_threshold(copies: Array, usual: Array) -> float:

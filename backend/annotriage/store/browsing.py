@@ -299,7 +299,7 @@ def failures(connection: Connection, project: Project, limit: int, of: Failure |
     query = (
         select(item.c.external_id, verdict.c.failure, func.substr(item.c.media, 1, ADDRESS), verdict.c.reason, verdict.c.at)
         .join(item, item.c.id == verdict.c.item_id)
-        .where(verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, verdict.c.route == "failed")
+        .where(verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, verdict.c.failure.is_not(None))
         .where(item.c.answer != "resolved", ~item.c.gone, *in_sight(project))
         .order_by(verdict.c.item_id.desc())
         .limit(limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select, update
@@ -11,7 +12,8 @@ from annotriage.states import Time
 from annotriage.store.schema import inbox
 
 KEPT_FAILED = 1_000
-MOST_UNREAD = 5_000
+MOST_UNREAD, MOST_BYTES = 20_000, 512 * 2**20  # that wait to be read, on the disk
+READ_BYTES = 32 * 2**20  # that are read at once; a larger one alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +41,28 @@ def put(connection: Connection, *bodies: bytes) -> None:
 
 def is_full(connection: Connection) -> bool:
     """Whether so much waits to be read that more would only fill the disk: the polls bring what it would tell."""
-    query = select(inbox.c.id).where(inbox.c.state == "new").order_by(inbox.c.id).offset(MOST_UNREAD).limit(1)
-    return connection.execute(query).first() is not None
+    sizes = select(func.length(inbox.c.body).label("size")).where(inbox.c.state == "new").limit(MOST_UNREAD + 1).subquery()
+    count, total = connection.execute(select(func.count(), func.coalesce(func.sum(sizes.c.size), 0)).select_from(sizes)).one()
+    return bool(count > MOST_UNREAD or total > MOST_BYTES)
 
 
 def unread(connection: Connection, most: int) -> list[Webhook]:
-    """The oldest that nobody has read."""
-    query = select(inbox.c.id, inbox.c.body).where(inbox.c.state == "new").order_by(inbox.c.id).limit(most)
+    """The oldest that nobody has read: so many at most, and no more than fit into memory beside each other."""
+    sizes = select(inbox.c.id, func.length(inbox.c.body)).where(inbox.c.state == "new").order_by(inbox.c.id).limit(most)
+    ids: list[int] = []
+    left = READ_BYTES
+    for id, size in connection.execute(sizes):
+        left -= size
+        if ids and left < 0:
+            break
+        ids.append(id)
+    query = select(inbox.c.id, inbox.c.body).where(inbox.c.id.in_(ids)).order_by(inbox.c.id)
     return [Webhook(*row) for row in connection.execute(query)]
 
 
-def done(connection: Connection, id: int) -> None:
-    """What it told is in the store: the body is not needed any more."""
-    connection.execute(inbox.delete().where(inbox.c.id == id))
+def done(connection: Connection, ids: Sequence[int]) -> None:
+    """What they told is in the store: the bodies are not needed any more."""
+    connection.execute(inbox.delete().where(inbox.c.id.in_(ids)))
 
 
 def failed(connection: Connection, id: int, error: str) -> None:

@@ -74,15 +74,19 @@ def save_reference(
         if same is not None and not prediction_version.endswith(same.version[:NAMED]):
             return int(same.id)  # this one, from which an item was erased since: `rewrite_reference`
         raise StateError(f"predictions of another reference are called {prediction_version!r} already; fit this one under another name")
-    for cell in grid:
-        taus = {"names": list(cell.names), "rest": cell.rest, "limits": list(cell.limits)}
-        row = {"reference_id": id, "alpha": cell.alpha, "threshold": cell.threshold, "taus": taus}
-        connection.execute(reference_grid.insert().values(row))
-    for cluster, members in (edges or {}).items():
-        connection.execute(reference_edge.insert().values(reference_id=id, cluster=cluster, members=members))
+    if grid:
+        connection.execute(reference_grid.insert(), [_grid_row(id, cell) for cell in grid])
+    if edges:
+        rows = [{"reference_id": id, "cluster": cluster, "members": members} for cluster, members in edges.items()]
+        connection.execute(reference_edge.insert(), rows)
     for path, file in files.items():
         connection.execute(reference_file.insert().values(reference_id=id, path=path, stored_file_id=store_file(connection, file)))
     return int(id)
+
+
+def _grid_row(reference_id: int, cell: WhatIf) -> dict[str, Any]:
+    taus = {"names": list(cell.names), "rest": cell.rest, "limits": list(cell.limits)}
+    return {"reference_id": reference_id, "alpha": cell.alpha, "threshold": cell.threshold, "taus": taus}
 
 
 def write_files(connection: Connection, reference_id: int, folder: Path) -> None:

@@ -253,6 +253,18 @@ verdict = Table(
     Index("ix_verdict_preview", "project_id", "reference_id", "label", "score", "sureness"),  # all that a preview counts by
 )
 
+# What could not be judged: few. The pages list it by kind.
+_failed = text("failure IS NOT NULL")
+Index(
+    "ix_verdict_failure",
+    verdict.c.project_id,
+    verdict.c.reference_id,
+    verdict.c.item_id,
+    verdict.c.failure,
+    sqlite_where=_failed,
+    postgresql_where=_failed,
+)
+
 point = Table(
     "point",
     metadata,
@@ -425,6 +437,10 @@ Index(
     sqlite_where=text("error IS NOT NULL"),
     postgresql_where=text("error IS NOT NULL"),
 )
+
+# What a process holds at this moment: a few thousand at most. It is given back when the process ends.
+_held = text("owner IS NOT NULL")
+Index("ix_delivery_owner", delivery.c.owner, sqlite_where=_held, postgresql_where=_held)
 
 field_write = Table(
     "field_write",

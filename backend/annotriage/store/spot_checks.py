@@ -225,7 +225,8 @@ def automatic_answers(connection: Connection, project_id: int, reference_id: int
         .where(_automatic(project_id, reference_id), spot_check.c.state != SpotCheckState.OPEN)
         .order_by(spot_check.c.answered_at, spot_check.c.item_id)
     )
-    return [SpotCheckState(state) for state in connection.execute(query).scalars()]
+    states = {str(state): state for state in SpotCheckState}  # there may be tens of thousands
+    return [states[state] for state in connection.execute(query).scalars().all()]
 
 
 def settled_sureness(connection: Connection, project_id: int, reference_id: int) -> list[tuple[float, bool]]:
@@ -374,7 +375,9 @@ def learnable(connection: Connection, project_id: int, most: int) -> int:
     """How many items `other_answers` would give, counted up to `most`."""
     drawn = exists().where(spot_check.c.item_id == item.c.id)
     mine = (item.c.project_id == project_id, item.c.answer == AnswerState.RESOLVED, ~drawn, ~is_source(item.c.id))
-    some = select(item.c.id).where(*mine, ~item.c.machine, ~item.c.gone, item.c.labels.is_not(None)).limit(most)
+    some = select(item.c.id).where(*mine, ~item.c.machine, ~item.c.gone, item.c.labels.is_not(None))
+    # along the index of people's answers: in the queue's, all spot checks may come first
+    some = some.order_by(item.c.answered_at.desc()).limit(most)
     return int(connection.execute(select(func.count()).select_from(some.subquery())).scalar_one())
 
 

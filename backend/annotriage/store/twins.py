@@ -6,7 +6,7 @@ Each points at the first of those that are alike, never at one that points elsew
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -22,6 +22,7 @@ from annotriage.store.projects import Project
 from annotriage.store.schema import item, point, proposal_member, thumbnail, twin
 
 MOST = 100_000  # of the latest items, with which new ones are compared
+AT_ONCE = 10_000  # rows in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,8 @@ def uncompared(connection: Connection, project: Project, limit: int) -> list[tup
     return [(Placed(*row[:3]), row.content) for row in connection.execute(query)]
 
 
-def compared(connection: Connection, project: Project) -> list[Placed]:
-    """Items that were compared already, the latest of them, in the order in which they came."""
+def compared(connection: Connection, project: Project) -> Iterator[Placed]:
+    """Items that were compared already, the latest of them, the latest first."""
     query = (
         select(point.c.item_id, point.c.compressed, point.c.fingerprint)
         .join(item, item.c.id == point.c.item_id)
@@ -91,7 +92,7 @@ def compared(connection: Connection, project: Project) -> list[Placed]:
         .order_by(point.c.item_id.desc())
         .limit(MOST)
     )
-    return [Placed(*row) for row in reversed(connection.execute(query).all())]
+    return (Placed(*row) for row in connection.execute(query.execution_options(yield_per=AT_ONCE)))
 
 
 def roots_of(connection: Connection, item_ids: Sequence[int]) -> dict[int, int]:

@@ -56,7 +56,7 @@ class Transport(httpx.Client):
             timeout=waiting(seconds),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=kept),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            verify=_certificates(),
+            verify=_certificates(url),
             follow_redirects=False,
         )
 
@@ -126,8 +126,13 @@ def parsed(answer: httpx.Response) -> Any:
         raise _not_json(answer) from error
 
 
-def _certificates() -> ssl.SSLContext | bool:
-    """The certificates that the environment names for Python programs, by either of two names; else httpx's own choice."""
+def _certificates(url: str) -> ssl.SSLContext | bool:
+    """The certificates that the environment names for Python programs, by either of two names; else httpx's own choice.
+
+    None over plain http, where nobody asks for them: to read them takes as long as some calls.
+    """
+    if url.startswith("http:"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     named = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     if not named:
         return True

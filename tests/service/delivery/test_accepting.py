@@ -22,20 +22,24 @@ from annotriage.store.schema import accepted, item, spot_check
 
 
 @pytest.fixture
-def running(process, connect, worker, digits, picture):
+def running(process, scene, digits, picture):
     """A project whose first digits have passed their probation: answered by people, all in agreement with the model."""
 
     def running(count=200, *, agree=True, **options):
-        project, tool = connect(**{"accept": "annotate", "sample_share": 0.0} | options)
-        first = [tool.add(picture(image)) for image in digits.incoming[0][:120]]
-        worker.settle()
-        if agree:
-            answer_spot_checks(process, tool)
-        worker.follow()
-        for image in digits.incoming[0][120:count]:
-            tool.add(picture(image))
-        worker.settle()
-        return now(process, project), tool, [task.id for task in first]
+        def begin(scene):
+            project, tool = scene.connect(**{"accept": "annotate", "sample_share": 0.0} | options)
+            first = [tool.add(picture(image)) for image in digits.incoming[0][:120]]
+            scene.worker.settle()
+            if agree:
+                answer_spot_checks(scene.process, tool)
+            scene.worker.follow()
+            for image in digits.incoming[0][120:count]:
+                tool.add(picture(image))
+            scene.worker.settle()
+            return now(scene.process, project), [task.id for task in first]
+
+        project, first = scene((count, agree, *options.items()), begin)
+        return project, process.tool_project(project), first
 
     return running
 

@@ -31,13 +31,18 @@ def at_once(monkeypatch):
 
 
 @pytest.fixture
-def mixed_project(process, connect, mixed, at_once):
+def mixed_project(process, scene, mixed, at_once):
     """A project with known and unseen digits, judged and assessed; a third of all are spot checks."""
-    project, tool = connect(sample_share=0.3)
-    import_tasks(process, project, tool, mixed[0][::5])
-    judge(process)
-    assess(process, project)
-    return project, tool
+
+    def begin(scene):
+        project, tool = scene.connect(sample_share=0.3)
+        import_tasks(scene.process, project, tool, mixed[0][::5])
+        judge(scene.process)
+        assess(scene.process, project)
+        return project
+
+    project = scene((), begin)
+    return project, process.tool_project(project)
 
 
 def assess(process, project):

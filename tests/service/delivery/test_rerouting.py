@@ -37,11 +37,14 @@ pytestmark = databases.both
 
 
 @pytest.fixture
-def project(process, connect, worker, digits):
-    project, tool = connect(sample_share=0.0, audit_share=0.0)
-    import_tasks(process, project, tool, [*digits.incoming[0][:60], *digits.strangers[0][:20]])
-    worker.settle()
-    return project
+def project(scene, digits):
+    def begin(scene):
+        project, tool = scene.connect(sample_share=0.0, audit_share=0.0)
+        import_tasks(scene.process, project, tool, [*digits.incoming[0][:60], *digits.strangers[0][:20]])
+        scene.worker.settle()
+        return project
+
+    return scene((), begin)
 
 
 def read(process, query):

@@ -37,15 +37,19 @@ def stricter(digits_model, digits, quick):
 
 
 @pytest.fixture
-def running(process, connect, worker, digits, picture):
+def running(process, scene, digits, picture):
     """A project with some digits, judged and delivered: the project's row and the project in the tool."""
 
     def running(count=60, **options):
-        project, tool = connect(**{"sample_share": 0.0, "audit_share": 0.0} | options)
-        for image in [*digits.incoming[0][:count], *digits.strangers[0][: count // 4]]:
-            tool.add(picture(image))
-        worker.settle()
-        return project, tool
+        def begin(scene):
+            project, tool = scene.connect(**{"sample_share": 0.0, "audit_share": 0.0} | options)
+            for image in [*digits.incoming[0][:count], *digits.strangers[0][: count // 4]]:
+                tool.add(picture(image))
+            scene.worker.settle()
+            return project
+
+        project = scene((count, *options.items()), begin)
+        return project, process.tool_project(project)
 
     return running
 

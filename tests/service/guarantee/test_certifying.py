@@ -65,16 +65,22 @@ class Certifying:
 
 
 @pytest.fixture
-def certifying(process, connect, worker, digits, picture):
+def certifying(process, scene, worker, digits, picture):
     """240 known digits and 10 strangers, one in ten of the automatic ones audited, from two scanners."""
-    project, tool = connect("1", sample_share=0.05, audit_share=0.1, dataset_fields=("scanner",))
-    truth = {}
-    images, labels = (np.concatenate([known[:240], strange[:10]]) for known, strange in zip(digits.incoming, digits.strangers, strict=True))
-    for place, (image, label) in enumerate(zip(images, labels, strict=True)):
-        task = tool.add(picture(image), fields={"scanner": "AB"[place % 2]})
-        truth[task.id] = str(label)
-    worker.settle()
-    return Certifying(process, worker, project, tool, truth)
+
+    def begin(scene):
+        project, tool = scene.connect("1", sample_share=0.05, audit_share=0.1, dataset_fields=("scanner",))
+        truth = {}
+        parts = zip(digits.incoming, digits.strangers, strict=True)
+        images, labels = (np.concatenate([known[:240], strange[:10]]) for known, strange in parts)
+        for place, (image, label) in enumerate(zip(images, labels, strict=True)):
+            task = tool.add(picture(image), fields={"scanner": "AB"[place % 2]})
+            truth[task.id] = str(label)
+        scene.worker.settle()
+        return project, truth
+
+    project, truth = scene((), begin)
+    return Certifying(process, worker, project, process.tool_project(project), truth)
 
 
 def test_open_checks_count_as_wrong_and_the_number_falls_as_people_answer(certifying):

@@ -20,22 +20,27 @@ from annotriage.store.spot_checks import sample_answers
 
 
 @pytest.fixture
-def stream(process, connect, worker, digits, picture):
+def stream(process, scene, digits, picture):
     """A project into which digits came, strangers among them, a random part of them in the sample; people have answered some of it."""
 
     def stream(known=300, strangers=40, answered=1.0, **options):
-        project, tool = connect(**{"sample_share": 0.7, "audit_share": 0.0} | options)
-        images = [*zip(*(part[:known] for part in digits.incoming), strict=True)]
-        images += [*zip(*(part[:strangers] for part in digits.strangers), strict=True)]
-        truth = {tool.add(picture(image)).id: label for image, label in images}
-        worker.settle()
-        with process.store.reading() as connection:
-            sample = [row.item_id for row in connection.execute(spot_check.select().order_by(spot_check.c.item_id))]
-        for number in sample[: round(answered * len(sample))]:
-            for person in ("ann", "bob"):  # the second one is not asked where the first agrees; an answer more does no harm
-                tool.annotate(str(number), truth[str(number)], by=person)
-        worker.follow()
-        return project, tool, truth
+        def begin(scene):
+            project, tool = scene.connect(**{"sample_share": 0.7, "audit_share": 0.0} | options)
+            images = [*zip(*(part[:known] for part in digits.incoming), strict=True)]
+            images += [*zip(*(part[:strangers] for part in digits.strangers), strict=True)]
+            truth = {tool.add(picture(image)).id: label for image, label in images}
+            scene.worker.settle()
+            with scene.process.store.reading() as connection:
+                sample = [row.item_id for row in connection.execute(spot_check.select().order_by(spot_check.c.item_id))]
+            for number in sample[: round(answered * len(sample))]:
+                for person in ("ann", "bob"):  # the second one is not asked where the first agrees; an answer more does no harm
+                    tool.annotate(str(number), truth[str(number)], by=person)
+            scene.worker.follow()
+            return project, truth
+
+        given = {name: getattr(value, "version", value) for name, value in options.items()}  # of a reference
+        project, truth = scene((known, strangers, answered, *given.items()), begin)
+        return project, process.tool_project(project), truth
 
     return stream
 

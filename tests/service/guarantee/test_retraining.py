@@ -38,21 +38,24 @@ def training_data(digits, tmp_path_factory):
 
 
 @pytest.fixture
-def answered(process, connect, worker, digits, picture, training_data):
+def answered(scene, digits, picture, training_data):
     """A project into which digits came, 8s and 9s among them, all answered by people; which tasks are spot checks; the true labels."""
 
     def answered(**options):
-        project, tool = connect(sample_share=0.5, audit_share=0.0, training_data=training_data, **options)
-        images, labels = (np.concatenate(part) for part in zip(digits.incoming, digits.strangers, strict=True))
-        rows = np.random.default_rng(0).permutation(len(images))[:240]
-        truth = {tool.add(picture(images[row])).id: labels[row] for row in rows}
-        worker.settle()
-        for number, label in truth.items():
-            tool.annotate(number, label)
-        worker.follow()
-        with process.store.reading() as connection:
-            drawn = {str(row.item_id) for row in connection.execute(spot_check.select())}
-        return project, drawn, truth
+        def begin(scene):
+            project, tool = scene.connect(sample_share=0.5, audit_share=0.0, training_data=training_data, **options)
+            images, labels = (np.concatenate(part) for part in zip(digits.incoming, digits.strangers, strict=True))
+            rows = np.random.default_rng(0).permutation(len(images))[:240]
+            truth = {tool.add(picture(images[row])).id: labels[row] for row in rows}
+            scene.worker.settle()
+            for number, label in truth.items():
+                tool.annotate(number, label)
+            scene.worker.follow()
+            with scene.process.store.reading() as connection:
+                drawn = {str(row.item_id) for row in connection.execute(spot_check.select())}
+            return project, drawn, truth
+
+        return scene((*options.items(),), begin)
 
     return answered
 

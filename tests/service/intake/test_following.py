@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from annotriage.errors import ToolUnavailable
 from annotriage.service.intake.following import OVERLAP, Follower
@@ -224,6 +224,39 @@ def test_a_webhook_that_fails_in_a_way_nobody_foresaw_is_set_aside_and_holds_up_
     with process.store.reading() as connection:
         (trouble,) = inbox.troubles(connection)
     assert trouble.error == r"ZeroDivisionError: half \ud83d"
+
+
+def put_created(process, *webhooks):
+    """Webhooks of new tasks, each of the tasks with these ids."""
+    with process.store.writing() as connection:
+        for ids in webhooks:
+            tasks = [{"id": int(id), "data": {}} for id in ids]
+            inbox.put(connection, json.dumps({"action": "TASKS_CREATED", "project": {"id": 1}, "tasks": tasks}).encode())
+
+
+def test_a_burst_of_webhooks_takes_few_transactions(process, connect, picture, digits):
+    _, tool = connect()
+    ids = [tool.add(picture(image)).id for image in digits.incoming[0][:40]]
+    put_created(process, *(ids[start : start + 2] for start in range(0, 40, 2)), ids[:3])
+    commits = []
+    event.listen(process.store.engine, "commit", commits.append)
+    follower = Follower(process)
+    while follower.read_inbox():
+        pass
+    assert list(answered(process)) == ids
+    assert len(commits) < 10, "each webhook is read in transactions of its own"
+
+
+def test_of_webhooks_that_are_read_together_one_that_cannot_be_acted_upon_holds_up_no_other(process, connect, picture, digits):
+    _, tool = connect()
+    ids = [tool.add(picture(image)).id for image in digits.incoming[0][:4]]
+    put_created(process, ids[:2], ["999"], ids[2:])
+    follower = Follower(process)
+    assert follower.read_inbox()
+    assert not follower.read_inbox()
+    assert list(answered(process)) == ids
+    with process.store.reading() as connection:
+        assert len(inbox.troubles(connection)) == 1
 
 
 def test_text_that_no_database_stores_is_taken_in_as_escapes(process, connect, poll, digits, picture):

@@ -51,11 +51,14 @@ def routes(process):
 
 
 @pytest.fixture
-def project(process, connect, digits):
-    project, tool = connect(sample_share=0.0, audit_share=0.0)
-    import_tasks(process, project, tool, [*digits.incoming[0][:120], *digits.strangers[0][:40]])
-    judge(process)
-    return project
+def project(scene, digits):
+    def begin(scene):
+        project, tool = scene.connect(sample_share=0.0, audit_share=0.0)
+        import_tasks(scene.process, project, tool, [*digits.incoming[0][:120], *digits.strangers[0][:40]])
+        judge(scene.process)
+        return project
+
+    return scene((), begin)
 
 
 def test_training_items_are_kept_from_where_somebody_was_killed_and_never_of_a_version_that_is_gone(process, project, digits_reference):

@@ -143,7 +143,7 @@ def test_webhooks_that_nobody_reads_or_can_read_are_told(checks, process):
     assert f"{PILED_UP + 1:,} were not read" in checks()["webhooks"].found
     with process.store.writing() as connection:
         for row in inbox.unread(connection, PILED_UP + 1):
-            inbox.done(connection, row.id)
+            inbox.done(connection, [row.id])
         inbox.put(connection, b"?")
         inbox.failed(connection, inbox.unread(connection, 1)[0].id, "a webhook whose body is not JSON")
     assert "not JSON" in checks()["webhooks"].found

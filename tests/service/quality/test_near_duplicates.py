@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sqlalchemy import select
@@ -12,9 +14,10 @@ from annotriage.service.quality.inheriting import inherit, take_inherited_back
 from annotriage.service.quality.near_duplicates import NearDuplicates
 from annotriage.store import label_audits, spot_checks
 from annotriage.store.projects import get_project
-from annotriage.store.schema import item, twin
+from annotriage.store.schema import item, point, twin
 
 DIGITS, COPIES = 40, 12
+MANY = 20_000
 
 
 @pytest.fixture
@@ -61,6 +64,35 @@ def test_what_was_compared_before_a_restart_is_known_after_it(process, came_in, 
     worker.settle()
     NearDuplicates(process).step(project)
     assert found(process)[again] == (originals[5], "exact")
+
+
+def test_a_project_of_many_items_takes_little_memory_and_a_new_one_hardly_any_more(process, connect, worker, digits, picture):
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
+    first = tool.add(picture(digits.incoming[0][0])).id
+    worker.settle()
+    with process.store.writing() as connection:
+        it, place = (connection.execute(select(table)).mappings().one() for table in (item, point))
+        ids = range(it["id"] + 1, it["id"] + 1 + MANY)
+        strangers = np.random.default_rng(0).normal(0, 1e3, (MANY, len(place["compressed"]) // 2)).astype(np.float16)
+        connection.execute(item.insert(), [{**it, "id": id, "external_id": str(10**6 + id)} for id in ids])
+        rows = zip(ids, strangers, strict=True)
+        connection.execute(
+            point.insert(), [{**place, "item_id": id, "compressed": one.tobytes(), "fingerprint": bytes(8)} for id, one in rows]
+        )
+    step = NearDuplicates(process).step
+    tracemalloc.start()
+    assert step(project)
+    kept, _ = tracemalloc.get_traced_memory()
+    again = tool.add(picture(digits.incoming[0][0])).id
+    worker.settle()
+    before, _ = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    assert step(project)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found(process)[again] == (first, "exact")
+    assert kept < 4 * strangers.nbytes, "what is kept of an item is its point and its fingerprint"
+    assert peak - before < 8 * strangers.nbytes, "what was compared before was copied as a whole, and several times"
 
 
 def test_what_was_erased_meanwhile_is_repeated_by_nothing(process, connect, worker, digits, picture):

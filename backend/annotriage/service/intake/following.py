@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from annotriage.errors import AnnotriageError, DataError, ToolGone
 from annotriage.labeling_tool import Event, Task, ToolProject
@@ -28,7 +28,8 @@ from annotriage.text import storable
 READ_AT_ONCE = 20  # webhooks
 READ_TASKS = 500
 TOLD_WITHIN = 10.0  # seconds after which no webhook will come for a task any more; the tool sends it when an import ends
-TAKEN_AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait
+TAKEN_AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait;
+TOLD_AT_ONCE = 50  # fewer where webhooks told of them: then others may come at the same moment
 INBOX_SECONDS = 0.05
 LOOK_SECONDS = 0.5  # between looks at which projects are to be polled
 OVERLAP = 60.0  # seconds of changes that are read again, as transactions end late
@@ -75,29 +76,47 @@ class Follower:
             return self._read_inbox()
 
     def _read_inbox(self) -> bool:
-        store = self._process.store
-        with store.reading() as connection:
+        with self._process.store.reading() as connection:
             rows = inbox.unread(connection, READ_AT_ONCE)
+        events: list[tuple[int, Event]] = []
         for row in rows:
             try:
-                self._act(self._process.tool.read_event(row.body))
-            except DataError as error:
-                log("webhook cannot be read", level=logging.WARNING, webhook=row.id, error=error)
-                with store.writing() as connection:
-                    inbox.failed(connection, row.id, str(error))
-                continue
-            except DATABASE_TROUBLE:  # not the webhook's
-                raise
-            except AnnotriageError as error:  # the polls bring what it told
-                log("webhook is left to the polls", level=logging.WARNING, webhook=row.id, error=error)
-            except Exception as error:  # nobody foresaw it: set aside, so that it holds up no other; the polls bring what it told
-                logging.getLogger(__name__).error("webhook %s: nobody foresaw this", row.id, exc_info=error)
-                with store.writing() as connection:
-                    inbox.failed(connection, row.id, storable(f"{type(error).__name__}: {error}")[:LONGEST_ERROR])
-                continue
-            with store.writing() as connection:
-                inbox.done(connection, row.id)
+                events.append((row.id, self._process.tool.read_event(row.body)))
+            except Exception as error:
+                self._set_aside(row.id, error)
+        for some in _together(events):
+            self._read(some)
         return bool(rows)
+
+    def _read(self, events: Sequence[tuple[int, Event]]) -> None:
+        """Act upon webhooks, and let go of them; where that fails for several at once, one by one. Raises DATABASE_TROUBLE."""
+        ids = [id for id, _ in events]
+        try:
+            self._act(_joined([event for _, event in events]))
+        except DATABASE_TROUBLE:  # not the webhook's
+            raise
+        except Exception as error:
+            if len(events) > 1:
+                for one in events:
+                    self._read([one])
+                return
+            if not isinstance(error, AnnotriageError) or isinstance(error, DataError):
+                self._set_aside(ids[0], error)
+                return
+            log("webhook is left to the polls", level=logging.WARNING, webhook=ids[0], error=error)  # they bring what it told
+        with self._process.store.writing() as connection:
+            inbox.done(connection, ids)
+
+    def _set_aside(self, id: int, error: Exception) -> None:
+        """Keep a webhook that cannot be read for people to look at, so that it holds up no other. What it told is found by polls."""
+        text = str(error)
+        if isinstance(error, DataError):
+            log("webhook cannot be read", level=logging.WARNING, webhook=id, error=error)
+        else:
+            logging.getLogger(__name__).error("webhook %s: nobody foresaw this", id, exc_info=error)
+            text = storable(f"{type(error).__name__}: {error}")[:LONGEST_ERROR]
+        with self._process.store.writing() as connection:
+            inbox.failed(connection, id, text)
 
     def _act(self, event: Event) -> None:
         with self._process.store.reading() as connection:
@@ -109,7 +128,7 @@ class Follower:
                 change_project(connection, project.id, told_at=time.time())
         tool = self._process.tool_project(project)
         if event.kind == "created":
-            self._take(project, tool.tasks_of(event))
+            self._take(project, tool.tasks_of(event), TOLD_AT_ONCE)
         elif event.kind == "changed" and event.task_ids:
             self._take(project, _existing(tool, event.task_ids))
         elif event.kind == "deleted":
@@ -268,10 +287,11 @@ class Follower:
 
     # -- into the store
 
-    def _take(self, project: Project, tasks: Sequence[Task]) -> None:
-        """Take tasks in that are new, and what changed of the others."""
-        for start in range(0, len(tasks), TAKEN_AT_ONCE):
-            self._take_some(project, tasks[start : start + TAKEN_AT_ONCE])
+    def _take(self, project: Project, tasks: Sequence[Task], at_once: int = TAKEN_AT_ONCE) -> None:
+        """Take tasks in that are new, and what changed of the others; of one that comes twice the later state."""
+        tasks = list({task.id: task for task in tasks}.values())
+        for start in range(0, len(tasks), at_once):
+            self._take_some(project, tasks[start : start + at_once])
             time.sleep(0.002)
 
     def _take_some(self, project: Project, tasks: Sequence[Task]) -> None:
@@ -310,6 +330,25 @@ class Follower:
 
     def _of(self, project: Project) -> _Followed:
         return self._followed.setdefault(project.id, _Followed())
+
+
+def _together(events: Sequence[tuple[int, Event]]) -> Iterator[list[tuple[int, Event]]]:
+    """Webhooks, in their order, as they are acted upon at once: new tasks of one project that came one after the other, else each alone.
+
+    A burst of webhooks costs what its tasks cost then, and not several transactions for each, between which others get their turn.
+    """
+    some: list[tuple[int, Event]] = []
+    for id, event in events:
+        if some and not (event.kind == some[0][1].kind == "created" and event.project == some[0][1].project):
+            yield some
+            some = []
+        some.append((id, event))
+    if some:
+        yield some
+
+
+def _joined(events: Sequence[Event]) -> Event:
+    return events[0] if len(events) == 1 else replace(events[0], records=tuple(record for event in events for record in event.records))
 
 
 def _existing(tool: ToolProject, ids: Sequence[str]) -> list[Task]:

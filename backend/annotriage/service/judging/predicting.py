@@ -78,7 +78,7 @@ class StorePredictor:
             raise Overloaded(f"{MOST_TAKEN} webhooks are being written down at this moment; nothing is lost, the polls bring what it told")
         try:
             if self._is_full():
-                raise Overloaded(f"{inbox.MOST_UNREAD:,} webhooks wait to be read; nothing is lost, the polls bring what it told")
+                raise Overloaded("too many webhooks wait to be read; nothing is lost, the polls bring what it told")
             self._arrivals.take(body)
         finally:
             self._taking.release()
@@ -90,6 +90,7 @@ class StorePredictor:
     def _is_full(self) -> bool:
         until, full = self._full
         if time.monotonic() > until:
+            self._full = time.monotonic() + FULL_SECONDS, full  # the others do not look at the same moment
             with self._store.reading() as connection:
                 full = inbox.is_full(connection)
             self._full = time.monotonic() + FULL_SECONDS, full

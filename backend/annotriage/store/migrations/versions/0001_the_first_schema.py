@@ -540,6 +540,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("error IS NOT NULL"),
             postgresql_where=sa.text("error IS NOT NULL"),
         )
+        batch_op.create_index(
+            "ix_delivery_owner",
+            ["owner"],
+            unique=False,
+            sqlite_where=sa.text("owner IS NOT NULL"),
+            postgresql_where=sa.text("owner IS NOT NULL"),
+        )
         batch_op.create_index(batch_op.f("ix_delivery_project_id_state_not_before"), ["project_id", "state", "not_before"], unique=False)
 
     op.create_table(
@@ -836,6 +843,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("item_id", "reference_id", name=op.f("pk_verdict")),
     )
     with op.batch_alter_table("verdict", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_verdict_failure",
+            ["project_id", "reference_id", "item_id", "failure"],
+            unique=False,
+            sqlite_where=sa.text("failure IS NOT NULL"),
+            postgresql_where=sa.text("failure IS NOT NULL"),
+        )
         batch_op.create_index("ix_verdict_preview", ["project_id", "reference_id", "label", "score", "sureness"], unique=False)
         batch_op.create_index(batch_op.f("ix_verdict_project_id_reference_id_at"), ["project_id", "reference_id", "at"], unique=False)
         batch_op.create_index(
