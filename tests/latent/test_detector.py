@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from annotriage.errors import FitError, SettingError
-from annotriage.latent.detector import fit_detector
+from annotriage.latent.detector import FEWEST, fit_detector
 from annotriage.latent.scores import SCORES
 from annotriage.settings import Settings
 
@@ -82,6 +82,22 @@ def test_items_are_measured_independently_of_each_other():
     together = detector.measure([activations], logits).score
     alone = [detector.measure([activations[row : row + 1]], logits[row : row + 1]).score[0] for row in range(20)]
     assert together == pytest.approx(alone, rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize("few", [1, 2, 5, 31])
+def test_few_items_are_measured_as_they_are_among_many(few):
+    rng = np.random.default_rng(0)
+    mixing, labels = rng.standard_normal((700, 700)).astype(np.float32), rng.integers(0, 3, 1_200)
+    layers = [(rng.standard_normal((1_200, 700)) + 2 * labels[:, None]).astype(np.float32) @ mixing / 30]
+    layers.append(np.maximum(layers[0][:, :300] @ mixing[:300, :300], 0))  # a feature map
+    logits = np.eye(3, dtype=np.float32)[labels] + rng.standard_normal((1_200, 3)).astype(np.float32) / 5
+    detector = fitted(layers, logits, labels)
+    many = detector.measure([layer[:FEWEST] for layer in layers], logits[:FEWEST])
+    some = detector.measure([layer[:few] for layer in layers], logits[:few])
+    assert some.members.shape == (few, many.members.shape[1])
+    for name in ("members", "axes", "score", "compressed"):
+        assert np.array_equal(getattr(some, name), getattr(many, name)[:few]), name
+    assert np.array_equal(detector.placed([layer[:few] for layer in layers]), many.compressed[:few])
 
 
 def test_the_same_seed_gives_the_same_detector():

@@ -169,6 +169,16 @@ def test_what_memory_does_not_suffice_for_afterwards_costs_nobody_the_model(retr
     )
 
 
+def test_a_pruning_whose_scores_cannot_be_found_is_said_to_be_missing(retraining, tmp_path, monkeypatch):
+    def too_large(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setattr("annotriage.training.retraining.early_scores", too_large)
+    made = train(retraining.reference, retraining.train, tmp_path / "out", calibration=retraining.fresh, wishes=Wishes(prune=True))
+    assert made.proposal is None
+    assert made.notes[-1] == "What can be left out is not known: memory ran out"
+
+
 def test_a_pool_that_cannot_be_ranked_costs_nobody_the_model(retraining, tmp_path):
     pool = [Item("broken", b"no picture", path="broken.png")]
     made = train(retraining.reference, retraining.train, tmp_path / "out", wishes=Wishes(pool=pool, collect="max-margin"))

@@ -299,7 +299,7 @@ def test_two_scanners_are_compared_without_being_asked_for(signed_in):
 
 def test_two_stretches_of_time_are_compared(signed_in):
     page = signed_in("/projects/1/compare")
-    follow(page, page.get_by_role("link", name="the last 7 days against the 7 before"))
+    follow(page, page.get_by_role("link", name="from the 7 days before to the last 7"))
     said = text(page, "section[aria-labelledby=result]")
     assert re.search(r"A the 7 days before \d+ ", said)
     assert "More strange items in the last 7 days than in the 7 days before" in said

@@ -183,7 +183,7 @@ def test_it_is_answered_by_clicks_too_and_the_last_one_on_a_page_can_still_be_un
 
 def test_without_an_account_there_it_says_how_and_digits_choose_nothing(signed_in):
     page = signed_in(QUEUE)
-    page.locator("#answering-why", has_text="sign in with the email address").wait_for()
+    page.locator("#answering-why", has_text="sign in here with the email address").wait_for()
     page.keyboard.press("j")
     page.keyboard.press("1")
     assert page.locator("#choices button").count() == 0

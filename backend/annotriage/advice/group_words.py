@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from annotriage.advice.numbers import count
+
 NAMED = 3  # answers in a sentence
 
 
 def members_sentence(size: int, waiting: int, answers: Mapping[tuple[str, ...], int], aside: int = 0) -> str:
     """How the members of a group stand; the parts add up to its size. answers: how often people gave which labels; aside: how many were
-    taken out of the queue. What is left is hidden or gone: where a spot check is open, nobody sees how it stands."""
+    taken out of the queue. Of the rest nobody is told how it stands (open spot checks), or it left the group since that was found."""
     answered = sum(answers.values())
     parts = [f"{waiting:,} {'waits' if waiting == 1 else 'wait'} for a person"] if waiting else []
     if answered:
@@ -20,5 +22,5 @@ def members_sentence(size: int, waiting: int, answers: Mapping[tuple[str, ...], 
         parts.append(f"{aside:,} set aside")
     others = size - waiting - answered - aside
     if others > 0:
-        parts.append(f"{others:,} {'is an open spot check or a deleted task' if others == 1 else 'are open spot checks or deleted tasks'}")
+        parts.append(f"{count(others, 'other')}: open spot checks, deleted tasks, or no longer strange")
     return "; ".join(parts)

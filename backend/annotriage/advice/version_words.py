@@ -9,7 +9,7 @@ USES = {"present": "in use", "next": "takes over now", "former": "used before", 
 
 def compared_sentence(items: int) -> str:
     """What came of a comparison: where they differ stands on the page alone, which leaves blind items out as long as they are."""
-    return f"{count(items, 'item')} compared. The page Compare says where the versions differ."
+    return f"{count(items, 'item')} compared. The page Two versions says where they differ."
 
 
 def changed_sentence(items: int, changed: int, low: float, high: float) -> str:

@@ -223,9 +223,11 @@ def _measured(detector: Detector, reference: Reference, sets: Sequence[ComparedS
     if held_out is not None and flagged_rank(len(held_out.logits), reference.settings.alpha):
         detector, usually = detector.calibrated(held_out.full_activations(), held_out.logits)
         threshold = outlier_threshold(usually.score, reference.settings.alpha)
-    measured = [detector.measure(part.outputs.activations, part.outputs.logits) for part in sets]
-    scores = [found.score for found in measured]
-    beyond = [found.score > detector.sigma_limits[found.cluster] for found in measured]
+    scores, beyond = list[Array](), list[Array]()
+    for part in sets:  # one after the other: what is measured of a set is as large as all feature maps of its items
+        found = detector.measure(part.outputs.activations, part.outputs.logits)
+        scores.append(found.score)
+        beyond.append(found.score > detector.sigma_limits[found.cluster])
     return scores, None if threshold is None else [of_set > threshold for of_set in scores], beyond
 
 

@@ -31,6 +31,7 @@ BANK = 3_000  # training items that standardise the scores and are the neighbour
 SHRINK_COUNT = 50  # a cluster's own median and quantile weigh n / (n + this) against the pooled ones
 LEAST_SCALE = 1e-4  # of directions, whose length is 1: identical training items have no spread to measure by
 FAR = 2.0  # a far-sighted score counts only beyond twice the normal range
+FEWEST = 32  # items that are multiplied together: products of few rows are rounded otherwise, and a last digit may decide about a rank
 TWO_AXES = "two-axes"
 CLASS_MEMBERS = ("relative-mahalanobis", "knn", "energy")  # of the axis "like no class", all of the deciding layer
 SOURCE = "source"
@@ -104,10 +105,10 @@ class Detector:
 
     def measure(self, activations: Sequence[Array], logits: Array) -> Measured:
         """Score N items. activations: one (N, d) array per layer. logits: (N, m)."""
-        if len(logits) == 1:  # products of one row are rounded otherwise than those of many, and the last digit may decide about a rank
-            twice = self.measure([np.repeat(layer, 2, axis=0) for layer in activations], np.repeat(logits, 2, axis=0))
-            parts: dict[str, Any] = {name: part[:1] for name, part in vars(twice).items() if part is not None}
-            return replace(twice, **parts)
+        if 0 < len(logits) < FEWEST:
+            many = self.measure([_repeated(layer) for layer in activations], _repeated(logits))
+            parts: dict[str, Any] = {name: part[: len(logits)] for name, part in vars(many).items() if part is not None}
+            return replace(many, **parts)
         views = self._views(activations, logits)
         cluster = self.nearest.nearest(views[0].directions)
         members = np.column_stack([member.score.score(views[member.layer]) for member in self.members])
@@ -128,13 +129,18 @@ class Detector:
 
     def placed(self, activations: Sequence[Array]) -> Array:
         """Where N items lie, (N, n), as `Measured.compressed`, without scoring them: activations as of `measure`."""
+        if 0 < (count := len(activations[0])) < FEWEST:
+            return self.placed([_repeated(layer) for layer in activations])[:count]
         layers = zip(activations, self.directions, strict=False)  # the source reads its own layers
         directions = [pca.transform_directions(activation) for activation, pca in layers]
         return self._side_by_side(directions, None if self.source is None else self.source.vectors(activations))
 
     def calibrated(self, activations: Sequence[Array], logits: Array) -> tuple[Detector, Measured]:
-        """The detector that measures against these held-out items, and what it says of themselves, each at its place among them."""
-        measured = self.measure(activations, logits)
+        """The detector that measures against these held-out items, and what it says of themselves, each at its place among them.
+
+        `vectors` and `offsets` are left out: they are as large as all feature maps of the items.
+        """
+        measured = replace(self.measure(activations, logits), vectors=None, offsets=None)
         if not self.two_axes:
             return self, measured
         detector = replace(self, tails=Tails(measured.axes))
@@ -342,3 +348,8 @@ def _standards(values: Array, cluster: Labels, count: int) -> tuple[Array, Array
             edges[:, index] += weight * (np.quantile(own, 0.95, axis=0) - pooled_edge)
     smallest = 1e-6 * np.maximum(np.abs(edges), np.abs(medians)) + 1e-12
     return medians, np.maximum(edges - medians, smallest)
+
+
+def _repeated(rows: Array) -> Array:
+    """(N, d) -> (FEWEST, d): the rows again and again."""
+    return rows[np.arange(FEWEST) % len(rows)]

@@ -92,7 +92,9 @@ class Mahalanobis:
     def offsets(self, points: Array, to: Labels) -> Array:
         """What each item differs from a center, in coordinates whose squared length is the squared distance: (N, n), (N,) -> (N, n)."""
         factor, centers = self._triangular
-        return from_right(points, factor) - centers[to]
+        found = from_right(points, factor)
+        found -= centers if len(centers) == 1 else centers[to]
+        return found
 
     def pulls(self, offsets: Array) -> Array:
         """Half the slopes of the squared distances along the items' values: (N, n) of `offsets` -> (N, n)."""

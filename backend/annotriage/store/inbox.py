@@ -13,7 +13,7 @@ from annotriage.store.schema import inbox
 
 KEPT_FAILED = 1_000
 MOST_UNREAD, MOST_BYTES = 20_000, 512 * 2**20  # that wait to be read, on the disk
-READ_BYTES = 32 * 2**20  # that are read at once; a larger one alone
+READ_BYTES = 8 * 2**20  # that are read at once, and take several times as much once they are parsed; a larger one alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,8 @@ def unread(connection: Connection, most: int) -> list[Webhook]:
         if ids and left < 0:
             break
         ids.append(id)
+    if not ids:
+        return []
     query = select(inbox.c.id, inbox.c.body).where(inbox.c.id.in_(ids)).order_by(inbox.c.id)
     return [Webhook(*row) for row in connection.execute(query)]
 

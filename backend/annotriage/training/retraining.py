@@ -74,7 +74,7 @@ class Training:
     encoder's first head. new_classes: those the former did not know; never_auto: those of them that are never labelled automatically yet.
     comparison: None without held-out labels. resumed: epochs that an earlier, stopped run had done. candidates: None without a pool, or
     where a note says why they could not be ranked.
-    strange: None unless it was asked for.
+    importance, proposal, curve, strange: None unless they were asked for, or where a note says why they are not known.
     """
 
     spec: ModelSpec
@@ -327,7 +327,9 @@ def _further(
     told: dict[str, Any] = {"multiple": space.multiple, "progress": progress}
     if wishes.scores or wishes.prune:
         find = partial(early_scores, activations, targets, plan, **told)
-        importance = _besides("EL2N and GraNd of the items are not known", find, left_out)
+        without = " and ".join([*["EL2N and GraNd of the items"] * wishes.scores, *["what can be left out"] * wishes.prune])
+        are = "are" if wishes.scores else "is"
+        importance = _besides(f"{without[0].upper()}{without[1:]} {are} not known", find, left_out)
     if measured_on is None:
         return importance, None, None
     if wishes.prune and importance is not None:

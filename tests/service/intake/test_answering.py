@@ -52,7 +52,7 @@ def test_whoever_the_tool_does_not_know_is_told_how_to_answer_and_changes_nothin
     assert answering(process, project, "ann").labels == (*project.classes, "something else")
     for visitor in ("carol@example.com", "Ann Lee", ""):
         assert answering(process, project, visitor).account is None
-        with pytest.raises(StateError, match="sign in with the email address"):
+        with pytest.raises(StateError, match="sign in here with the email address"):
             give_answer(process, project, item.id, ["something else"], visitor, 1.0)
     server.people = [ANN, replace(BOB, signs_in_as=("ann",))]
     assert answering(process, project, "ann").account is None, "a name that two accounts have says nothing"

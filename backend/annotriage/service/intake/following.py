@@ -29,7 +29,7 @@ READ_AT_ONCE = 20  # webhooks
 READ_TASKS = 500
 TOLD_WITHIN = 10.0  # seconds after which no webhook will come for a task any more; the tool sends it when an import ends
 TAKEN_AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait;
-TOLD_AT_ONCE = 50  # fewer where webhooks told of them: then others may come at the same moment
+TOLD_AT_ONCE = 50  # fewer where several webhooks told of them: then others come at the same moment
 INBOX_SECONDS = 0.05
 LOOK_SECONDS = 0.5  # between looks at which projects are to be polled
 OVERLAP = 60.0  # seconds of changes that are read again, as transactions end late
@@ -92,7 +92,7 @@ class Follower:
         """Act upon webhooks, and let go of them; where that fails for several at once, one by one. Raises DATABASE_TROUBLE."""
         ids = [id for id, _ in events]
         try:
-            self._act(_joined([event for _, event in events]))
+            self._act(_joined([event for _, event in events]), TOLD_AT_ONCE if len(events) > 1 else TAKEN_AT_ONCE)
         except DATABASE_TROUBLE:  # not the webhook's
             raise
         except Exception as error:
@@ -118,7 +118,8 @@ class Follower:
         with self._process.store.writing() as connection:
             inbox.failed(connection, id, text)
 
-    def _act(self, event: Event) -> None:
+    def _act(self, event: Event, at_once: int) -> None:
+        """at_once: new tasks in one transaction."""
         with self._process.store.reading() as connection:
             project = find_project(connection, event.project)
         if project is None or project.gone:
@@ -128,7 +129,7 @@ class Follower:
                 change_project(connection, project.id, told_at=time.time())
         tool = self._process.tool_project(project)
         if event.kind == "created":
-            self._take(project, tool.tasks_of(event), TOLD_AT_ONCE)
+            self._take(project, tool.tasks_of(event), at_once)
         elif event.kind == "changed" and event.task_ids:
             self._take(project, _existing(tool, event.task_ids))
         elif event.kind == "deleted":

@@ -85,11 +85,11 @@ def _pairs(datasets: Sequence[Dataset]) -> list[tuple[str, str, str]]:
     found = [(f"{a.name} against {b.name}", f"d{a.id}", f"d{b.id}") for a, b in pairs]
     batches = [row for row in datasets if row.kind == "batch"][:2]
     if len(batches) == 2:
-        found.append(("the last import against the one before", f"d{batches[1].id}", f"d{batches[0].id}"))
+        found.append(("from the import before to the last one", f"d{batches[1].id}", f"d{batches[0].id}"))
     return [
         *found,
-        ("the last 7 days against the 7 before", "w7-14", "w0-7"),
-        ("the last 30 days against the 30 before", "w30-60", "w0-30"),
+        ("from the 7 days before to the last 7", "w7-14", "w0-7"),
+        ("from the 30 days before to the last 30", "w30-60", "w0-30"),
     ]
 
 
