@@ -352,4 +352,4 @@ def _standards(values: Array, cluster: Labels, count: int) -> tuple[Array, Array
 
 def _repeated(rows: Array) -> Array:
     """(N, d) -> (FEWEST, d): the rows again and again."""
-    return rows[np.arange(FEWEST) % len(rows)]
+    return np.asarray(rows[np.arange(FEWEST) % len(rows)])
