@@ -36,9 +36,9 @@ class TestTwins:
         assert waiting() == []
         with store.reading() as connection:
             assert [(one.item_id, one.fingerprint) for one in twins.compared(connection, filled.project)] == [
-                (first, b"12345678"),
                 (second, b"12345678"),
-            ]
+                (first, b"12345678"),
+            ], "the latest first"
             assert twins.roots_of(connection, [first, second]) == {second: first}
         filled.judge([second], "outlier")
         assert waiting() == [second]
