@@ -327,9 +327,10 @@ def _further(
     told: dict[str, Any] = {"multiple": space.multiple, "progress": progress}
     if wishes.scores or wishes.prune:
         find = partial(early_scores, activations, targets, plan, **told)
-        without = " and ".join([*["EL2N and GraNd of the items"] * wishes.scores, *["what can be left out"] * wishes.prune])
-        are = "are" if wishes.scores else "is"
-        importance = _besides(f"{without[0].upper()}{without[1:]} {are} not known", find, left_out)
+        without = "What can be left out is not known"
+        if wishes.scores:
+            without = f"EL2N and GraNd of the items{', and what can be left out,' if wishes.prune else ''} are not known"
+        importance = _besides(without, find, left_out)
     if measured_on is None:
         return importance, None, None
     if wishes.prune and importance is not None:

@@ -336,7 +336,7 @@ class Follower:
 def _together(events: Sequence[tuple[int, Event]]) -> Iterator[list[tuple[int, Event]]]:
     """Webhooks, in their order, as they are acted upon at once: new tasks of one project that came one after the other, else each alone.
 
-    A burst of webhooks costs what its tasks cost then, and not several transactions for each, between which others get their turn.
+    A burst then costs what its tasks cost, and not several transactions for each webhook.
     """
     some: list[tuple[int, Event]] = []
     for id, event in events:

@@ -156,9 +156,10 @@ def _page(process: Process, connection: Connection, project: Project) -> GroupsP
         addresses={number: address for number, address in found.items() if address},
         waiting=waiting,
         members={
-            number: members_sentence(group.size, waiting.get(number, 0), answers.get(number, {}), out.get(number, 0))
+            group.number: members_sentence(
+                group.size, waiting.get(group.number, 0), answers.get(group.number, {}), out.get(group.number, 0)
+            )
             for group in groups.groups
-            for number in (group.number,)
         },
         aside=set_aside(connection, project, ASIDE),
         added=added_classes(connection, project),

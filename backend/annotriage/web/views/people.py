@@ -33,7 +33,7 @@ class PeoplePage:
     """What the page shows. manages: whether whoever looks may keep known answers; waiting: those that nobody was asked yet.
     example: a class of this project.
 
-    truths: how many ground truths of the labeling tool could be set aside, counted up to 100.
+    truths: how many ground truths of the labeling tool could be kept as known answers, counted up to 100.
     """
 
     project: Project
