@@ -20,7 +20,7 @@ from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import AUTOMATIC_FROM, MARGIN, SPOT_CHECK, GoldState
 from annotriage.store import gold
-from annotriage.store.gold import GoldTask, SetAside
+from annotriage.store.gold import GoldTask, KeptKnown
 from annotriage.store.items import media_hash
 from annotriage.store.projects import Project
 from annotriage.store.queue import front_of_queue, places_of_checks
@@ -151,24 +151,24 @@ def _link(process: Process, project: Project) -> None:
 # -- what managers do
 
 
-def set_aside(process: Process, project: Project, known: Mapping[str, Sequence[str]], by: str) -> SetAside:
-    """Set known answers aside, by task. Raises StateError where the labeling config offers none of a known answer's labels."""
+def keep_known(process: Process, project: Project, known: Mapping[str, Sequence[str]], by: str) -> KeptKnown:
+    """Keep known answers, by task. Raises StateError where the labeling config offers none of a known answer's labels."""
     offered = set(process.tool_project(project).choices().labels)
     for task, labels in known.items():
         if unknown := sorted(set(labels) - offered):
             raise StateError(f"task {task}: {unknown[0][:60]!r} is none of the labels that people may choose: {', '.join(sorted(offered))}")
     with process.store.writing() as connection:
-        return gold.set_aside(connection, project, known, by)
+        return gold.keep_known(connection, project, known, by)
 
 
-def set_truths_aside(process: Process, project: Project, most: int, by: str, rng: random.Random | None = None) -> SetAside:
-    """Set answers aside that people marked as ground truth in the labeling tool: at random so many of them at most."""
+def keep_ground_truths(process: Process, project: Project, most: int, by: str, rng: random.Random | None = None) -> KeptKnown:
+    """Keep answers that people marked as ground truth in the labeling tool: at random so many of them at most."""
     offered = set(process.tool_project(project).choices().labels)
     with process.store.reading() as connection:
         found = {task: labels for task, labels in gold.ground_truths(connection, project, 10_000).items() if set(labels) <= offered}
     chosen = (rng or random.Random()).sample(sorted(found), min(most, len(found)))
     with process.store.writing() as connection:
-        return gold.set_aside(connection, project, {task: found[task] for task in chosen}, by)
+        return gold.keep_known(connection, project, {task: found[task] for task in chosen}, by)
 
 
 def take_gold_out(process: Process, project: Project, *, unanswered: bool = False) -> list[str]:
