@@ -201,6 +201,7 @@ item = Table(
     Column("answered_at", Float),
     Column("sent_by", Text),  # the person who wants people to look at it, whatever the model says
     _of("rerouting", null=True, on_delete="SET NULL"),  # the last one that changed it
+    Column("changed_at", Float, nullable=False, server_default=text("0")),  # by the tool's clock, of the reading that this is from
     Column("at", Float, nullable=False),
     UniqueConstraint("project_id", "external_id"),
     Index(None, "rerouting_id"),
