@@ -19,7 +19,7 @@ from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import SOON, Loop, ProjectStep, Step
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind
-from annotriage.store import DATABASE_TROUBLE, inbox, items, jobs
+from annotriage.store import DATABASE_TROUBLE, deliveries, inbox, items, jobs
 from annotriage.store.counters import chunks
 from annotriage.store.events import note
 from annotriage.store.projects import Project, change_project, find_project, get_project
@@ -236,6 +236,7 @@ class Follower:
                         note(connection, project.id, EventKind.PROBLEM, error=facts.problem)
                     else:
                         note(connection, project.id, EventKind.SOLVED)
+                        deliveries.retry(connection, project)  # what was refused meanwhile fits now
                 change_project(connection, project.id, **values)
         with self._process.store.reading() as connection:
             connected = not get_project(connection, project.id).gone  # else what `disconnect` takes back at this moment would come again
