@@ -664,7 +664,6 @@ proposal_member = Table(
 _active = (text("active = 1"), text("active"))
 Index("uq_proposal_member_active", proposal_member.c.item_id, unique=True, sqlite_where=_active[0], postgresql_where=_active[1])
 
-# The latest audit of a project's labels, and the labels that it doubts.
 # A model that a project trained, its reference and its report.
 training = Table(
     "training",
@@ -681,6 +680,7 @@ training = Table(
     Index(None, "project_id", "id"),
 )
 
+# The latest audit of a project's labels, and the labels that it doubts.
 label_audit = Table(
     "label_audit",
     metadata,

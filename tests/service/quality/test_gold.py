@@ -232,6 +232,17 @@ def test_what_the_tool_does_not_take_is_asked_later_and_a_deleted_task_never(ask
     assert asked.counts() == {"waiting": 11, "withdrawn": 1}
 
 
+def test_a_copy_that_no_longer_counts_is_deleted_so_that_nobody_is_asked_it(asked, picture, digits):
+    (copy,) = asked.tend()
+    with asked.process.store.reading() as connection:
+        (known,) = gold.gold_tasks(connection, asked.key, GoldState.OPEN)
+    asked.tool.change_media(known.task, picture(digits.incoming[0][-1]))
+    asked.worker.follow()
+    asked.tend()
+    assert asked.counts()["withdrawn"] == 1
+    assert copy not in asked.tool.tasks_by_id
+
+
 def test_a_label_that_the_config_does_not_offer_is_not_asked(asked, monkeypatch):
     with pytest.raises(StateError, match="'zebra' is none of the labels"):
         keep_known(asked.process, asked.project, {"1": ("zebra",)}, "boss")

@@ -19,7 +19,7 @@ from annotriage.service.delivery.field_writing import CHECKED, LINK, REASON, ROU
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import AUTOMATIC_FROM, MARGIN, SPOT_CHECK, GoldState
-from annotriage.store import gold
+from annotriage.store import gold, items
 from annotriage.store.gold import GoldTask, KeptKnown
 from annotriage.store.items import media_hash
 from annotriage.store.projects import Project
@@ -40,6 +40,8 @@ def tend_gold(process: Process, project: Project, rng: random.Random | None = No
     if not there:
         return
     _compare_with_config(process, project)
+    if there.get(GoldState.WITHDRAWN):
+        _delete(process, project, GoldState.WITHDRAWN)  # nobody is to be asked what no longer counts
     if project.problem is not None:
         return
     with process.store.reading() as connection:
@@ -177,9 +179,17 @@ def take_gold_out(process: Process, project: Project, *, unanswered: bool = Fals
     Their answers stay counted. unanswered: those too that nobody has answered.
     """
     states = (GoldState.ANSWERED, GoldState.OPEN, GoldState.WITHDRAWN) if unanswered else (GoldState.ANSWERED,)
+    deleted = _delete(process, project, *states)
+    return [f"Tasks with a known answer, copies of others: {count(deleted, 'task')} deleted."] if deleted else []
+
+
+def _delete(process: Process, project: Project, *states: GoldState) -> int:
+    """Delete the copies in these states from the labeling tool: how many."""
     with process.store.reading() as connection:
         tasks = gold.copies_in_tool(connection, project.id, *states)
     if not tasks:
-        return []
+        return 0
     process.tool_project(project).delete_tasks(tasks)
-    return [f"Tasks with a known answer, copies of others: {count(len(tasks), 'task')} deleted."]
+    with process.store.writing() as connection:
+        items.mark_gone(connection, [found.id for found in items.find_items(connection, project.id, tasks).values()])
+    return len(tasks)
