@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from annotriage.advice.numbers import count
+from annotriage.advice.verdict_words import SPOT_CHECK_REASON
 from annotriage.errors import OutcomeUnknown, StateError, ToolGone
-from annotriage.service.delivery.field_writing import CHECKED, LINK, REASON, ROUTE, SPOT_CHECK_REASON, project_page
+from annotriage.service.delivery.field_writing import CHECKED, LINK, REASON, ROUTE, project_page
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import AUTOMATIC_FROM, MARGIN, SPOT_CHECK, GoldState
