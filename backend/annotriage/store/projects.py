@@ -39,6 +39,7 @@ class ProjectOptions:
     gold_share: float = 0.0
     group_error: float = 0.05
     inherit_answers: bool = False
+    public_url: str = ""
     set_here: tuple[str, ...] = ()
 
     @classmethod
@@ -59,6 +60,7 @@ class ProjectOptions:
             gold_share=settings.gold_share,
             group_error=settings.group_error,
             inherit_answers=settings.inherit_answers == "on",
+            public_url=settings.public_url,
         )
 
     def taking_over(self, others: ProjectOptions) -> ProjectOptions:

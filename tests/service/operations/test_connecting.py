@@ -15,10 +15,13 @@ from sqlalchemy import func, select
 from annotriage.advice.event_words import event_sentence
 from annotriage.errors import MismatchError, SettingError, StateError, ToolError, ToolGone, ToolUnavailable, UnknownError
 from annotriage.labeling_tool import Check
+from annotriage.service.delivery.field_writing import FieldWriting
 from annotriage.service.delivery.rerouting import take_back
 from annotriage.service.judging.predicting import StorePredictor
 from annotriage.service.judging.trying import TRIED
 from annotriage.service.operations.connecting import Change, connect, disconnect
+from annotriage.service.operations.doctor import checks_of
+from annotriage.service.operations.jobs import Snapshots
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind
 from annotriage.store import items, work
@@ -131,6 +134,30 @@ def test_what_was_set_on_the_settings_page_stays_where_a_project_is_connected_ag
         (changed,) = [event for event in history(connection, row(process).id) if event.kind == "settings"]
     assert "audit_share 5% -> 20%" in event_sentence(changed.kind, changed.facts)
     assert "Setting accept stays" in " ".join(connect(process, "3", digits_reference).done), "each time"
+
+
+def write_fields(process):
+    Snapshots(process).step(row(process))  # fields show a dataset's diversity
+    writing = FieldWriting(process)
+    while writing.step(row(process)):
+        pass
+
+
+def test_links_in_tasks_are_written_anew_where_a_project_is_connected_at_another_address(process, tool, digits_reference, worker):
+    process.settings = replace(process.settings, public_url="http://here:1")
+    connect(process, "3", digits_reference)
+    worker.settle()
+    write_fields(process)
+    linked = [id for id, data in tool.data.items() if data.get("triage_link")]
+    assert linked
+    process.settings = replace(process.settings, public_url="http://there:2")
+    (told,) = [check for _, check in checks_of(process) if check.name == "links in tasks"]
+    assert told.ok is False
+    assert "they lead to http://here:1, and public_url is http://there:2" in told.found
+    connect(process, "3", digits_reference)
+    write_fields(process)
+    assert all(str(tool.data[id]["triage_link"]).startswith("http://there:2/projects/3/items/") for id in linked)
+    assert not [check for _, check in checks_of(process) if check.name == "links in tasks"]
 
 
 def test_predictions_that_were_refused_are_sent_again_where_a_project_is_connected_again(process, tool, digits_reference, worker):

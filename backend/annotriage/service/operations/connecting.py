@@ -298,6 +298,8 @@ def _write_down(process: Process, present: Project | None, facts: ProjectFacts, 
             note(connection, project.id, EventKind.SETTINGS, changes=changes, by="annotriage connect")
         change_project(connection, project.id, **described, options=asdict(options))
         deliveries.retry(connection, project)  # what was refused may fit now
+        if options.item_fields and not project.watch and {"item_fields", "public_url"} & changes.keys():
+            field_writes.queue_all(connection, project, project.reference_id)  # they hold links, or are not there yet
         if reference_id not in _references(project):
             change_project(connection, project.id, next_reference_id=reference_id)
 

@@ -166,6 +166,7 @@ def _project(process: Process, project: Project) -> Iterator[Check]:
         looks = (_poll, _webhooks, _unlisted, _failures, _deliveries, _guarantee)
         for look in looks:
             yield from look(connection, project)
+    yield from _links(process, project)
     if not project.watch:
         yield from _tool(process, project)
 
@@ -233,6 +234,14 @@ def _deliveries(connection: Connection, project: Project) -> Iterator[Check]:
     refused = any(row.state == "refused" for row in rows)
     fix = f"annotriage connect --project {project.external_id} again once it is put right." if refused else "It is tried again by itself."
     yield Check("deliveries", False, f"predictions of tasks {tasks} did not arrive: {rows[0].error}", fix)
+
+
+def _links(process: Process, project: Project) -> Iterator[Check]:
+    """Whether the links in tasks lead to where people reach the service now."""
+    before, now = project.options.public_url, process.settings.public_url
+    if before != now and project.options.item_fields and not project.watch:
+        found = f"they lead to {before}, and public_url is {now}" if before and now else f"public_url is {now or 'no longer set'}"
+        yield Check("links in tasks", False, found, f"annotriage connect --project {project.external_id} again writes them anew.")
 
 
 def _guarantee(connection: Connection, project: Project) -> Iterator[Check]:
