@@ -304,7 +304,8 @@ class Follower:
             with self._process.store.writing() as connection:
                 present = get_project(connection, project.id)
                 new = items.add_tasks(connection, present, tasks)
-                take_reviews(connection, present, tasks)
+                if new < len(tasks) or any(task.reviews is not None for task in tasks):  # else all is as it was just written
+                    take_reviews(connection, present, tasks)
         except (AnnotriageError, *DATABASE_TROUBLE):
             raise
         except Exception as error:
