@@ -80,7 +80,7 @@ class SpotCheckState(StrEnum):
 class GoldState(StrEnum):
     """How far a known answer is on its way to people, who are asked it blind."""
 
-    WAITING = "waiting"  # set aside
+    WAITING = "waiting"  # kept, not asked yet
     SENDING = "sending"  # its copy is being made in the labeling tool, or may have been
     OPEN = "open"  # its copy waits for people among the spot checks
     ANSWERED = "answered"

@@ -17,7 +17,7 @@ from annotriage.service.delivery.rescoring import advance_rescoring
 from annotriage.service.guarantee.recalibrating import recalibrate
 from annotriage.service.guarantee.spot_checks import standing, tend_spot_checks
 from annotriage.service.intake.answering import answering, give_answer, take_answer_back
-from annotriage.service.quality.gold import set_aside, take_gold_out, tend_gold
+from annotriage.service.quality.gold import keep_known, take_gold_out, tend_gold
 from annotriage.service.readings.people import people_error, people_state
 from annotriage.store import acceptances
 from annotriage.store.schema import item
@@ -50,7 +50,7 @@ def test_a_known_answer_is_handed_out_as_a_spot_check_compared_and_taken_out(tri
     known = next(id for id in truth if id not in checks)
     label_studio.annotate(int(known), truth[known])
     project.follow()
-    assert set_aside(project.process, project.project, {known: (truth[known],)}, "boss").added == 1
+    assert keep_known(project.process, project.project, {known: (truth[known],)}, "boss").added == 1
     before = project.items()
     tend_gold(project.process, project.project)
     project.settle()

@@ -292,6 +292,7 @@ def test_spot_checks_have_a_tab_of_their_own_as_soon_as_a_task_says_that_it_is_o
     ]
     assert project.repair() == []
     after = listed(label_studio, project)
+    assert list(after) == [*TABS, "Spot checks", "Default"], "the project goes on opening with Manual review"
     assert after["Spot checks"] == [check_among_them]
     for title in ("Manual review", "Outliers", "Unsure"):
         assert after[title] == [task for task in before[title] if task != check_among_them]

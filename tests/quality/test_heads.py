@@ -59,6 +59,19 @@ def test_a_class_that_no_head_has_seen_gets_no_probability():
     assert (probabilities[:, 4] < 0.01).all()
 
 
+def test_directions_in_which_nothing_varies_change_nothing(recwarn):
+    rng = np.random.default_rng(0)
+    points, labels = clusters(rng)
+    fold = np.arange(len(labels)) % 5
+    dead = (rng.normal(size=(len(labels), 4)) * 1e-45).astype(np.float32)  # what principal components make of units that never fire
+    bare = class_probabilities(points.astype(np.float32), labels, 3, fold)
+    found = class_probabilities(np.hstack([points.astype(np.float32), dead]), labels, 3, fold)
+    np.testing.assert_array_equal(found, bare)
+    none = class_probabilities(dead, labels, 3, fold)
+    assert np.isfinite(none).all()
+    assert none.std(axis=0).max() < 0.05, "each class as often as it is among the others"
+
+
 def test_identical_items_leave_nothing_to_be_told():
     points, labels = np.ones((20, 3)), np.arange(20) % 2
     probabilities = class_probabilities(points, labels, 2, fold_of(labels, np.zeros(20, dtype=int), 5, np.random.default_rng(0)))

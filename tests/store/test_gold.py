@@ -1,4 +1,4 @@
-"""Gold tasks in the store: what may be set aside, how a copy is known again, and that no query finds it where it does not belong."""
+"""Gold tasks in the store: what may be kept, how a copy is known again, and that no query finds it where it does not belong."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ COPY = "900"
 
 @pytest.fixture
 def answered(store, filled):
-    """Five judged and answered items, the first three set aside: their ids."""
+    """Five judged and answered items, the first three kept: their ids."""
     ids = filled.judged(5)
     with store.writing() as connection:
         set_answers(connection, {id: Answer("resolved", ("cat",), at=float(id)) for id in ids})
-        gold.set_aside(connection, filled.project, {str(id): ("cat",) for id in ids[:3]}, "boss")
+        gold.keep_known(connection, filled.project, {str(id): ("cat",) for id in ids[:3]}, "boss")
     return ids
 
 
@@ -59,11 +59,11 @@ def answer(store, filled, task, label, person="7", at=100.0):
 
 
 class TestGold:
-    def test_spot_checks_strangers_and_what_waits_already_are_not_set_aside(self, store, filled, answered):
+    def test_spot_checks_strangers_and_what_waits_already_are_not_kept(self, store, filled, answered):
         check = filled.judged(1, spot_check="sample")[0]
         asked = {str(check): ("cat",), str(answered[0]): ("cat",), "777": ("cat",), str(answered[4]): (), str(answered[3]): ("dog",)}
         with store.writing() as connection:
-            done = gold.set_aside(connection, filled.project, asked, "boss")
+            done = gold.keep_known(connection, filled.project, asked, "boss")
         assert done.added == 1
         assert sorted(done.left.values()) == [1, 1, 1, 1]
 
@@ -188,7 +188,7 @@ class TestGold:
         with store.writing() as connection:
             given = {id: [Review(f"r{id}", "7", ("dog",), ground_truth=True, updated_at=1.0)] for id in (ids[0], ids[1], check)}
             keep_reviews(connection, filled.project.id, given)
-            gold.set_aside(connection, filled.project, {str(ids[0]): ("dog",)}, "boss")
+            gold.keep_known(connection, filled.project, {str(ids[0]): ("dog",)}, "boss")
             assert gold.ground_truths(connection, filled.project, 9) == {str(ids[1]): ("dog",)}
 
     def test_a_label_that_is_no_longer_offered_is_told_and_comes_back_with_it(self, store, filled, answered):

@@ -315,6 +315,11 @@ class FakeLabelStudio:
         self._kept[kind][made["id"]] = made
         return 201, made
 
+    def _order_views(self, *, asked: Mapping[str, str], body: Any) -> tuple[int, Any]:
+        places = {id: place for place, id in enumerate(body["ids"])}
+        self._kept["views"] = dict(sorted(self._kept["views"].items(), key=lambda kept: places.get(kept[0], len(places))))
+        return 200, None
+
     def _change_kept(self, kind: str, id: int, *, asked: Mapping[str, str], body: Any) -> tuple[int, Any]:
         self._kept[kind][id] |= body
         return 200, self._kept[kind][id]
@@ -351,6 +356,7 @@ _ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("POST", "/api/predictions/?", FakeLabelStudio._add_prediction),
     ("DELETE", r"/api/predictions/(\d+)/?", FakeLabelStudio._delete_prediction),
     ("DELETE", r"/api/annotations/(\d+)/?", FakeLabelStudio._delete_annotation),
+    ("POST", "/api/dm/views/order/?", FakeLabelStudio._order_views),
     *(
         (method, pattern, _on(act, kind))
         for kind, path in (("webhooks", "/api/webhooks"), ("ml", "/api/ml"), ("views", "/api/dm/views"))

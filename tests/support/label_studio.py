@@ -51,7 +51,17 @@ class Person:
         return int(self.call("GET", "/api/current-user/whoami")["id"])
 
     def call(self, method: str, path: str, json: Any = None, **params: Any) -> Any:
-        return _answer(self.session.request(method, self.url + path, json=json, params=params, timeout=PATIENCE))
+        """A call as this person's browser makes it: the answer's JSON, None if it has none. An error answer fails the test.
+
+        Before a logged-in person's call Label Studio notes in its database that the person was active. Where SQLite stays locked for
+        five seconds, as on a busy machine, it answers with its error page and has done nothing: that is asked again.
+        """
+        end = time.monotonic() + PATIENCE
+        while True:
+            answer = self.session.request(method, self.url + path, json=json, params=params, timeout=PATIENCE)
+            is_error_page = answer.status_code == 500 and answer.headers.get("Content-Type", "").startswith("text/html")
+            if not is_error_page or time.monotonic() > end:
+                return _answer(answer)
 
     def next_task(self, project: int) -> dict[str, Any] | None:
         """The task that the Label button hands out; None if there is none left for this person."""

@@ -410,6 +410,7 @@ class MemoryProject:
 
     def _touch(self, task_id: str) -> None:
         self.changed[task_id] = self.clock()
+        self.tasks_by_id[task_id] = replace(self.tasks_by_id[task_id], changed_at=self.changed[task_id])
 
     def _with_reviews(self, task_id: str) -> Task:
         task = self.tasks_by_id[task_id]

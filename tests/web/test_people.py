@@ -19,7 +19,7 @@ from annotriage.errors import StateError
 from annotriage.labeling_tool import Account, Review
 from annotriage.service.guarantee.pausing import pause
 from annotriage.service.guarantee.proposals import propose_similar
-from annotriage.service.quality.gold import set_aside, tend_gold
+from annotriage.service.quality.gold import keep_known, tend_gold
 from annotriage.service.readings.dataset import snapshot_of
 from annotriage.service.readings.people import people
 from annotriage.service.readings.snapshots import snapshot
@@ -42,7 +42,7 @@ BLIND = {"gold": "the-one-task", "check": "the-other-task", "failed": "the-unrea
 
 
 class Watched:
-    """A dashboard on whose project known answers are set aside. client: signed in as nobody."""
+    """A dashboard on whose project known answers are kept. client: signed in as nobody."""
 
     def __init__(self, dashboard):
         self.dashboard, self.process = dashboard, dashboard.process
@@ -55,14 +55,14 @@ class Watched:
         with self.process.store.reading() as connection:
             return project_of(connection, "1")
 
-    def set_aside(self, most=20):
+    def keep_known(self, most=20):
         """Answered items that are no spot checks, with the answers that people gave: by task."""
         with self.process.store.reading() as connection:
             checks = select(spot_check.c.item_id)
             query = select(item.c.external_id, item.c.labels).where(item.c.project_id == 1, item.c.answer == "resolved", ~item.c.machine)
             rows = connection.execute(query.where(item.c.id.not_in(checks)).order_by(item.c.id).limit(most)).all()
         known = {row.external_id: tuple(row.labels) for row in rows}
-        set_aside(self.service.process, self.project, known, "boss")
+        keep_known(self.service.process, self.project, known, "boss")
         return known
 
     def bring(self):
@@ -79,7 +79,7 @@ class Watched:
     def name_blind_tasks(self):
         """Give a gold task, a spot check among the typical ones of a group of outliers, and one that could not be read, names that are
         found wherever they stand: their rows. Lists that are made later have them."""
-        self.set_aside()
+        self.keep_known()
         copy, _, _ = self.bring()
         with self.process.store.writing() as connection:
             mine = (item.c.project_id == 1, ~item.c.gone)
@@ -133,7 +133,7 @@ def watched(copied, serve_dashboard):
 
 
 def test_nothing_tells_a_gold_task_from_a_spot_check_and_no_export_has_it(watched):
-    watched.set_aside()
+    watched.keep_known()
     with watched.process.store.writing() as connection:
         pause(connection, watched.project, "to see what is said then")
     exports = ("/projects/1/items.csv", "/projects/1/labels.csv", "/projects/1/queue.csv", "/api/projects/1/items?limit=500")
@@ -299,7 +299,7 @@ def test_what_is_counted_for_who_may_only_look_is_what_is_listed(watched):
 
 
 def test_which_tasks_were_gold_is_told_to_those_who_manage_alone(watched):
-    watched.set_aside()
+    watched.keep_known()
     copy, of, known = watched.bring()
     wrong = "1" if known != ("1",) else "2"
     watched.tool.annotate(copy, wrong, by="7")
@@ -320,7 +320,7 @@ def test_the_error_of_people_stands_beside_the_guarantee_and_what_is_missing_is_
         return re.search(r'id="people-error">(.*?)<a', page, re.DOTALL).group(1)
 
     assert "How often people are wrong is not measured. To know" in beside()
-    watched.set_aside()
+    watched.keep_known()
     assert "is not measured yet. 20 known answers wait to be mixed in" in beside()
     for right in (False, True):
         copy, _, known = watched.bring()
@@ -398,7 +398,7 @@ def test_the_cells_of_the_matrix_lead_to_their_items(watched):
     assert watched.get("/projects/1/people.json?route=sideways").status_code == 422
 
 
-def test_known_answers_are_set_aside_by_the_api_and_what_is_wrong_is_said(watched):
+def test_known_answers_are_kept_by_the_api_and_what_is_wrong_is_said(watched):
     def post(body, user=AUTH):
         return watched.client.post("/api/projects/1/gold", json=body, auth=user)
 
@@ -413,9 +413,9 @@ def test_known_answers_are_set_aside_by_the_api_and_what_is_wrong_is_said(watche
     assert post({"answers": []}, (f"may {Role.LOOK}", PASSWORD)).status_code == 403
 
 
-def test_no_more_ground_truths_are_set_aside_than_the_form_allows(watched, monkeypatch):
+def test_no_more_ground_truths_are_kept_than_the_form_allows(watched, monkeypatch):
     asked = []
-    monkeypatch.setattr("annotriage.web.views.people.gold.set_truths_aside", lambda *given: asked.append(given))
+    monkeypatch.setattr("annotriage.web.views.people.gold.keep_ground_truths", lambda *given: asked.append(given))
     user = f"may {Role.DECIDE}", PASSWORD
     for most in ("00500", "101", "0", "-1", "²"):
         form = {"most": most, "csrf": token(watched.client, "/projects/1/people", auth=user)}
@@ -424,7 +424,7 @@ def test_no_more_ground_truths_are_set_aside_than_the_form_allows(watched, monke
 
 
 @pytest.mark.browser
-def test_a_manager_sets_an_answer_aside_and_looks_behind_a_cell(signed_in, dashboard):
+def test_a_manager_keeps_an_answer_and_looks_behind_a_cell(signed_in, dashboard):
     with dashboard.process.store.reading() as connection:
         checks = select(spot_check.c.item_id)
         rows = select(item.c.external_id, item.c.labels).where(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from annotriage.advice.event_words import setting_value
 from annotriage.advice.numbers import count
 from annotriage.advice.route_words import ROUTE_NAMES
 from annotriage.states import Route
@@ -26,3 +28,13 @@ def expected_sentences(total: int, tried: int, routes: Mapping[str, int], checks
         f" from the {automatic}. At least 20 automatic labels a week are checked, so more of them at the start."
     )
     return said
+
+
+def setting_taken_over(name: str, before: Any, now: Any) -> str:
+    """A project that is connected already takes a setting over."""
+    return f"Setting {name}: {setting_value(before)} -> {setting_value(now)}, as the settings say now."
+
+
+def setting_kept(name: str, now: Any, other: Any) -> str:
+    """A project that is connected already keeps what its Settings page has."""
+    return f"Setting {name} stays {setting_value(now)}, as it was set on the Settings page; the settings say {setting_value(other)}."

@@ -81,7 +81,7 @@ def revealed(task: str, by: str) -> str:
 
 def settings(changes: Changes, by: str) -> str:
     """A person changed how the project is triaged."""
-    said = ", ".join(f"{name} {_value(before)} -> {_value(after)}" for name, (before, after) in changes.items())
+    said = ", ".join(f"{name} {setting_value(before)} -> {setting_value(after)}" for name, (before, after) in changes.items())
     return f"{said} by {by}"
 
 
@@ -234,5 +234,10 @@ SENTENCES: Mapping[EventKind, Callable[..., str]] = {
 }
 
 
-def _value(value: Any) -> str:
-    return percent(value) if isinstance(value, float) else str(value)
+def setting_value(value: Any) -> str:
+    """What a setting is set to, as people write it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = ", ".join(map(str, value))
+    return percent(value) if isinstance(value, float) else str(value) or "none"

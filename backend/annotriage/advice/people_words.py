@@ -50,7 +50,7 @@ def gold_state(share: float, waiting: int, open_: int, answered: int) -> str:
         return f"{count(waiting, 'known answer is', 'known answers are')} kept, and none is mixed in: their share is 0% in the settings."
     if not waiting:
         return "All known answers are with people or answered: keep more, or nothing more is learned."
-    return f"{count(waiting, 'known answer')} wait to be mixed in, {percent(share)} of what people are handed."
+    return f"{count(waiting, 'known answer waits', 'known answers wait')} to be mixed in, {percent(share)} of what people are handed."
 
 
 def left_out_unfit(number: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import overload
 
 from annotriage.advice.numbers import percent, probability
+from annotriage.advice.strangeness_words import strangeness_sentence
 from annotriage.states import HeldBack
 
 
@@ -17,6 +18,17 @@ def outlier_sentence(outlier_score: float, compared: str, nearest: str = "", loo
     share = "all" if outlier_score > 0.9994 else percent(outlier_score)
     alike = f"; one of {look_alikes:,} that look alike" if look_alikes else ""
     return f"Stranger than {share} of the {compared} items{f'; nearest to {nearest}' if nearest else ''}{alike}."
+
+
+SPOT_CHECK_REASON = "Chosen at random to be answered blind: what the model says stays hidden until a person has answered."
+
+
+def blind_outlier_sentence(
+    outlier_score: float, compared: str, class_score: float | None, source_score: float | None, look_alikes: int = 0
+) -> str:
+    """Why an item is an outlier, for whoever is to say what it shows: no class is named. The arguments are those of both sentences."""
+    sentence = outlier_sentence(outlier_score, compared, look_alikes=look_alikes)
+    return f"{sentence} {strangeness_sentence(class_score, source_score)}".rstrip()
 
 
 def revealed_sentence(labels: Sequence[str], confidence: float | None, cluster: str | None) -> str:

@@ -30,8 +30,8 @@ def print_people(
         with process.store.reading() as connection:
             found = project_of(connection, project)
         by = getpass.getuser()
-        asked = [] if known is None else [gold.set_aside(process, found, known, by)]
-        asked += [] if ground_truths is None else [gold.set_truths_aside(process, found, ground_truths, by)]
+        asked = [] if known is None else [gold.keep_known(process, found, known, by)]
+        asked += [] if ground_truths is None else [gold.keep_ground_truths(process, found, ground_truths, by)]
         for done in asked:
             said.append(f"{count(done.added, 'known answer')} kept.")
             said += [f"{number:,} left out: {why}." for why, number in done.left.items()]

@@ -10,6 +10,7 @@ import csv
 import itertools
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from typing import Any
 
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.demo import DIGITS
-from annotriage.demo.daemon import Daemon, begun, free_port, last_lines
+from annotriage.demo.daemon import Daemon, begun, free_port, is_free, last_lines
 from annotriage.errors import ToolError
 from annotriage.labeling_tool import DEFAULT, DemoServer, labeling_tool
 from annotriage.media.data_uri import encode_data_uri
@@ -139,10 +140,15 @@ class _Service:
 
     @classmethod
     def start(cls, folder: Path, server: DemoServer, progress: Progress) -> _Service:
-        """A new one; Raises ToolError with the end of its log if it does not come up."""
-        port = free_port()
+        """A new one, at the address and with the password of last time where it can: tasks hold links to it.
+
+        Raises ToolError with the end of its log if it does not come up.
+        """
+        before = _read(folder / SERVICE)
+        last = int(str(before.get("url", ":0")).rpartition(":")[2])
+        port = last if last and is_free(last) else free_port()
         (folder / CONFIG).touch(mode=0o600)
-        (folder / CONFIG).write_text(_config(folder, server, port), "utf-8")
+        (folder / CONFIG).write_text(_config(folder, server, port, before.get("password") or secrets.token_urlsafe(9)), "utf-8")
         url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "annotriage.cli", "serve", "--config", str(folder / CONFIG)]
         with progress("starting annotriage serve", None), begun(command, folder / LOG, os.environ) as daemon:
@@ -154,16 +160,14 @@ class _Service:
         return service
 
 
-def _config(folder: Path, server: DemoServer, port: int) -> str:
-    import secrets
-
+def _config(folder: Path, server: DemoServer, port: int, password: str) -> str:
     values: Mapping[str, object] = {
         "label_studio_url": server.url,
         "label_studio_token": server.token,
         "port": port,
         "public_url": f"http://127.0.0.1:{port}",
         "database": f"sqlite:///{folder / 'annotriage.db'}",
-        "password": secrets.token_urlsafe(9),
+        "password": password,
         "dataset_fields": ["scanner"],
         "poll_seconds": 2.0,
     }

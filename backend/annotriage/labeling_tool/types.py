@@ -33,6 +33,8 @@ class Task:
     fields: the short texts and numbers in its data, as text, for datasets by field. labelled: the tool holds it for answered.
     wanted: how many answers it asks for. reviews: None where they were not read. marker: the id of the pushed item that this
     task was created for, "" otherwise. problem: why its media can never be had, as it stands. created_at: seconds since 1970.
+    changed_at: when the task or its reviews last changed by the tool's own clock, 0 where that is not known: of two readings it tells
+    the later.
     Text is made storable (`annotriage.text`), whoever makes the task.
     """
 
@@ -46,6 +48,7 @@ class Task:
     marker: str = ""
     problem: str | None = None
     created_at: float = 0.0
+    changed_at: float = 0.0
 
     def __post_init__(self) -> None:
         """Clean what was given as text."""

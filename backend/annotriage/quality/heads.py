@@ -16,6 +16,7 @@ Array = NDArray[Any]
 Labels = NDArray[np.intp]
 
 FOLDS = 5  # more folds take longer and change little
+RESOLUTION = 1e-9  # of the widest spread; what varies less is rounding, as of units that never fire
 LEAST = 1e-6  # probability of a class that a head has never seen, or that it excludes
 
 
@@ -84,8 +85,14 @@ def _head(points: Array, labels: Labels, asked: Array) -> Array:
     """Probabilities of the labels that occur, in ascending order, for the points asked."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-    if len(np.unique(labels)) == 1:
+    found, counts = np.unique(labels, return_counts=True)
+    if len(found) == 1:
         return np.ones((len(asked), 1))
+    spread = np.ptp(points, axis=0)
+    varies = spread > RESOLUTION * spread.max()
+    if not varies.any():
+        return np.tile(counts / counts.sum(), (len(asked), 1))
+    points, asked = points[:, varies], asked[:, varies]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # points that vary in fewer directions than they have coordinates are nothing to warn of
         head = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(points, labels)

@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, false, func, or_, select
 
-from annotriage.advice.strangeness_words import strangeness_sentence
-from annotriage.advice.verdict_words import outlier_sentence, reason_sentence
+from annotriage.advice.verdict_words import blind_outlier_sentence, reason_sentence
 from annotriage.errors import UnknownError
 from annotriage.states import FOR_PEOPLE, UNANSWERED, Failure, GoldState, SpotCheckKind, SpotCheckState, Time
 from annotriage.store.blindness import is_asked, is_blind, is_hidden, keeps_class, shown_verdict
@@ -390,8 +389,7 @@ def unnamed(judged: Judged) -> Judged:
     reason = "Unlike the training data."
     if judged.outlier_score is not None:
         compared = "training" if judged.p_value is None else "held-out"
-        why = strangeness_sentence(judged.class_score, judged.source_score)
-        reason = f"{outlier_sentence(judged.outlier_score, compared)} {why}".rstrip()
+        reason = blind_outlier_sentence(judged.outlier_score, compared, judged.class_score, judged.source_score)
     return replace(judged, labels=(), confidence=None, sureness=None, cluster=None, reason=reason)
 
 

@@ -9,6 +9,7 @@ Whoever works on a delivery holds it as its `owner`: nobody else takes it. A sta
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,6 +110,15 @@ def enqueue(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     given = {name: [row[name] for row in rows] for name in rows[0]}
     execute_columns(connection, add, {**{name: [value] * len(rows) for name, value in every.items()}, **given})
     _read_back_first(connection, rows)
+
+
+def expect_former(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
+    """Tasks that were held for deleted may show a prediction from before: the next one becomes stale, so that it is withdrawn first."""
+    if project.watch or not item_ids:
+        return
+    every = {"project_id": project.id, "state": DeliveryState.UNKNOWN, "trust": 0.0, "not_before": math.inf, "at": time.time()}
+    rows = [{"item_id": id, "reference_id": reference, **every} for id in item_ids for reference in project.references]
+    connection.execute(insert(connection, delivery).on_conflict_do_nothing(index_elements=["item_id", "reference_id"]), rows)
 
 
 def _read_back_first(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:

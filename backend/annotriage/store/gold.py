@@ -58,8 +58,8 @@ class GoldAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class SetAside:
-    """What became of known answers. added: so many are set aside now; left: why others are not, with their numbers."""
+class KeptKnown:
+    """What became of known answers. added: so many are kept now; left: why others are not, with their numbers."""
 
     added: int
     left: Mapping[str, int]
@@ -78,7 +78,7 @@ def is_open_copy(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
 
 
 def is_source(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Whether the answer of an item is known and set aside."""
+    """Whether the known answer of an item is kept."""
     own = gold.alias("gold_source")
     return exists().where(own.c.source_id == item_id, own.c.state != GoldState.WITHDRAWN).correlate_except(own)
 
@@ -96,11 +96,11 @@ def source_of(connection: Connection, item_id: int) -> int | None:
     return connection.execute(select(gold.c.source_id).where(gold.c.item_id == item_id)).scalar_one_or_none()
 
 
-# -- setting aside
+# -- keeping
 
 
-def set_aside(connection: Connection, project: Project, known: Mapping[str, Sequence[str]], by: str) -> SetAside:
-    """Set known answers aside, by task. Spot checks stay what they are, and no answer is asked twice at a time."""
+def keep_known(connection: Connection, project: Project, known: Mapping[str, Sequence[str]], by: str) -> KeptKnown:
+    """Keep known answers, by task. Spot checks stay what they are, and no answer is asked twice at a time."""
     rows: dict[str, Any] = {}
     drawn, taken = (
         exists().where(spot_check.c.item_id == item.c.id),
@@ -127,11 +127,11 @@ def set_aside(connection: Connection, project: Project, known: Mapping[str, Sequ
             values.append({"project_id": project.id, "source_id": row.id, "labels": sorted(labels), "by": by, "at": now})
     if values:
         connection.execute(gold.insert(), values)
-    return SetAside(len(values), dict(left))
+    return KeptKnown(len(values), dict(left))
 
 
 def ground_truths(connection: Connection, project: Project, limit: int) -> dict[str, tuple[str, ...]]:
-    """Tasks whose answer somebody marked as ground truth in the labeling tool, and which are not set aside yet: with that answer."""
+    """Tasks whose answer somebody marked as ground truth in the labeling tool, and which are not kept yet: with that answer."""
     used = exists().where(gold.c.source_id == item.c.id)
     query = (
         select(item.c.external_id, review.c.labels)
@@ -154,7 +154,7 @@ def forget(connection: Connection, project: Project, gold_id: int) -> None:
     mine = (gold.c.id == gold_id, gold.c.project_id == project.id)
     state = connection.execute(select(gold.c.state).where(*mine)).scalar_one_or_none()
     if state is None:
-        raise UnknownError(f"project {project.external_id}: this known answer is not set aside; load the page again")
+        raise UnknownError(f"project {project.external_id}: this known answer is not kept; load the page again")
     if state != GoldState.WAITING:
         raise StateError("this known answer is with people already; its task cannot be told from the others until it is answered")
     connection.execute(gold.delete().where(*mine, gold.c.state == GoldState.WAITING))

@@ -13,6 +13,7 @@ from annotriage.labeling_tool import Task
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import insert
 from annotriage.store.datasets import batch_of, file_items
+from annotriage.store.deliveries import expect_former
 from annotriage.store.erased import without_erased
 from annotriage.store.gold import adopt, copies_among, withdraw_gone
 from annotriage.store.projects import Project
@@ -59,6 +60,7 @@ def add_tasks(connection: Connection, project: Project, tasks: Sequence[Task], *
             "group": task.group,
             "wanted": task.wanted,
             "labelled": task.labelled,
+            "changed_at": task.changed_at,
             "at": task.created_at or now,
         }
         for task in {task.id: task for task in tasks}.values()
@@ -130,11 +132,29 @@ def mark_gone(connection: Connection, item_ids: Sequence[int]) -> None:
 
 
 def mark_back(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
-    """Tasks that were held for deleted are there: they are judged and delivered again."""
+    """Tasks that were held for deleted are there: they are judged and delivered again, but for those that people had labelled before.
+
+    A gold task stays out: what it asked has been asked, or is asked by another.
+    """
+    golden = copies_among(connection, item_ids)
+    item_ids = [id for id in item_ids if id not in golden]
+    unlabelled: list[int] = []
     with recounted(connection, item_ids):
         for ids in chunks(item_ids):
-            connection.execute(update(item).where(item.c.id.in_(ids)).values(gone=False))
-    add_work(connection, project, item_ids)
+            back = update(item).where(item.c.id.in_(ids)).values(gone=False).returning(item.c.id, item.c.labelled)
+            unlabelled += [id for id, labelled in connection.execute(back) if not labelled]
+    expect_former(connection, project, sorted(unlabelled))
+    add_work(connection, project, sorted(unlabelled))
+
+
+def take_back(connection: Connection, project: Project, task_ids: Sequence[str]) -> None:
+    """Tasks that are there: those of them that were held for deleted, as after a backup or a gateway's error, are so no longer."""
+    gone: list[int] = []
+    for some in chunks(task_ids):
+        mine = (item.c.project_id == project.id, item.c.external_id.in_(some), item.c.gone)
+        gone += connection.execute(select(item.c.id).where(*mine)).scalars()
+    if gone:
+        mark_back(connection, project, gone)
 
 
 def tasks_besides(connection: Connection, project_id: int, seen: Collection[str], *, before: float) -> list[str]:

@@ -149,9 +149,9 @@ def begin(connection: Connection, project: Project, method: str, seed: int) -> i
     return int(connection.execute(map_.insert().values(**values, at=time.time()).returning(map_.c.id)).scalar_one())
 
 
-def change_map(connection: Connection, map_id: int, **values: Any) -> None:
-    """Set columns of a map."""
-    connection.execute(update(map_).where(map_.c.id == map_id).values(**values))
+def change_map(connection: Connection, map_id: int, **values: Any) -> bool:
+    """Set columns of a map; False if it is gone with its project."""
+    return connection.execute(update(map_).where(map_.c.id == map_id).values(**values)).rowcount > 0
 
 
 def finish(connection: Connection, map_id: int, **values: Any) -> None:

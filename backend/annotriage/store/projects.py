@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ from annotriage.store.schema import JOB_OPEN, before_connecting, counter, datase
 
 @dataclass(frozen=True)
 class ProjectOptions:
-    """How a project is triaged: the settings of the same names, as they were when it was connected."""
+    """How a project is triaged: the settings of the same names, as they were when it was connected.
+
+    set_here: names of those that somebody changed on the Settings page since. Connecting again leaves them as they are.
+    """
 
     dataset_fields: tuple[str, ...] = ()
     item_fields: bool = True
@@ -36,6 +39,7 @@ class ProjectOptions:
     gold_share: float = 0.0
     group_error: float = 0.05
     inherit_answers: bool = False
+    set_here: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> ProjectOptions:
@@ -56,6 +60,10 @@ class ProjectOptions:
             group_error=settings.group_error,
             inherit_answers=settings.inherit_answers == "on",
         )
+
+    def taking_over(self, others: ProjectOptions) -> ProjectOptions:
+        """The others, but for what was set here."""
+        return replace(others, set_here=self.set_here, **{name: getattr(self, name) for name in self.set_here})
 
 
 @dataclass(frozen=True)
@@ -268,7 +276,8 @@ def forget_before(connection: Connection, external_id: str) -> None:
 
 def _project(values: dict[str, Any]) -> Project:
     version, options = values.pop("prediction_version"), values.pop("options")
-    options["dataset_fields"] = tuple(options["dataset_fields"])
+    for name in ("dataset_fields", "set_here"):
+        options[name] = tuple(options.get(name, ()))
     paused_at, reason, alarm = values.pop("paused_at"), values.pop("pause_reason"), values.pop("alarm")
     values |= {
         "pause": None if paused_at is None else Pause(reason, paused_at),

@@ -24,6 +24,7 @@ RECENT_DAYS = 14.0
 SHORTEST, BREAK = 0.5, 600.0  # seconds between answers that tell how long one takes
 MOST_PEOPLE = 50  # that are listed
 FEW = 10  # such answers from which on they do
+_KNOWN = ("external_id", "id", "media_hash", "changed_at", "wanted", "labelled", "answer", "labels", "machine")
 _GIVEN = ("annotator", "labels", "skipped", "empty", "ground_truth", "machine", "updated_at")
 
 
@@ -33,6 +34,7 @@ class Known:
 
     id: int
     media_hash: str
+    changed_at: float
     wanted: int
     labelled: bool
     answer: str
@@ -58,14 +60,14 @@ class Answer:
 def known(connection: Connection, project_id: int, external_ids: Sequence[str]) -> dict[str, Known]:
     """What the store has on these tasks, by task id; those that have no item, or are gone, are left out."""
     found: dict[str, Known] = {}
-    columns = [item.c[name] for name in ("external_id", "id", "media_hash", "wanted", "labelled", "answer", "labels", "machine")]
+    columns = [item.c[name] for name in _KNOWN]
     for ids in chunks(external_ids):
         rows = connection.execute(select(*columns).where(item.c.project_id == project_id, item.c.external_id.in_(ids), ~item.c.gone)).all()
         reviews = reviews_of(connection, [row.id for row in rows])
         for row in rows:
             given = {review.id: review for review in reviews.get(row.id, ())}
-            flags = (row.media_hash, row.wanted, row.labelled, row.answer, texts(row.labels), row.machine)
-            found[row.external_id] = Known(row.id, *flags, given)
+            flags = (row.wanted, row.labelled, row.answer, texts(row.labels), row.machine)
+            found[row.external_id] = Known(row.id, row.media_hash, row.changed_at, *flags, given)
     return found
 
 
@@ -135,6 +137,13 @@ def set_wanted(connection: Connection, wanted: Mapping[int, int]) -> None:
     rows = [{"of": id, "to": number} for id, number in wanted.items()]
     if rows:
         connection.execute(update(item).where(item.c.id == bindparam("of")).values(wanted=bindparam("to")), rows)
+
+
+def set_changed(connection: Connection, changed: Mapping[int, float]) -> None:
+    """When the labeling tool changed the tasks of these items, by its clock: readings from before come too late."""
+    rows = [{"of": id, "to": at} for id, at in changed.items()]
+    if rows:
+        connection.execute(update(item).where(item.c.id == bindparam("of")).values(changed_at=bindparam("to")), rows)
 
 
 def empty_answers(connection: Connection, project: Project, limit: int) -> list[str]:

@@ -201,6 +201,7 @@ item = Table(
     Column("answered_at", Float),
     Column("sent_by", Text),  # the person who wants people to look at it, whatever the model says
     _of("rerouting", null=True, on_delete="SET NULL"),  # the last one that changed it
+    Column("changed_at", Float, nullable=False, server_default=text("0")),  # by the tool's clock, of the reading that this is from
     Column("at", Float, nullable=False),
     UniqueConstraint("project_id", "external_id"),
     Index(None, "rerouting_id"),
@@ -663,7 +664,6 @@ proposal_member = Table(
 _active = (text("active = 1"), text("active"))
 Index("uq_proposal_member_active", proposal_member.c.item_id, unique=True, sqlite_where=_active[0], postgresql_where=_active[1])
 
-# The latest audit of a project's labels, and the labels that it doubts.
 # A model that a project trained, its reference and its report.
 training = Table(
     "training",
@@ -680,6 +680,7 @@ training = Table(
     Index(None, "project_id", "id"),
 )
 
+# The latest audit of a project's labels, and the labels that it doubts.
 label_audit = Table(
     "label_audit",
     metadata,

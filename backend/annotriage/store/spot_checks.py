@@ -343,7 +343,7 @@ def sample_answers(connection: Connection, project_id: int) -> list[AnsweredItem
 
 
 def other_answers(connection: Connection, project_id: int) -> list[AnsweredItem]:
-    """Items that people answered, that nobody drew at random and whose answer is not set aside as gold: what may be trained on."""
+    """Items that people answered, that nobody drew at random and whose answer is not kept as known: what may be trained on."""
     columns = [item.c[name] for name in ("id", "external_id", "marker", "media", "media_hash", "group")]
     drawn = select(spot_check.c.item_id).where(spot_check.c.project_id == project_id)
     query = select(*columns, item.c.labels).where(item.c.project_id == project_id, item.c.id.not_in(drawn), ~is_source(item.c.id))

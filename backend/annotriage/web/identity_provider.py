@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from annotriage.errors import SettingError
-from annotriage.service.operations.process import own_address
+from annotriage.service.operations.process import people_address
 from annotriage.settings import ServiceSettings, is_safe_provider
 from annotriage.states import Role
 
@@ -59,7 +59,7 @@ class IdentityProvider:
             raise SettingError("setting oidc_client: oidc_issuer needs it; it is the client's id, as the provider gave it")
         if importlib.util.find_spec("authlib") is None:
             raise SettingError("setting oidc_issuer: needs Authlib, which is not installed: pip install 'annotriage[oidc]'")
-        self._settings, self._address = settings, settings.public_url.rstrip("/") or own_address(settings)
+        self._settings, self._address = settings, people_address(settings)
         self._roles = {group.strip(): Role(role) for group, role in (pair.rsplit("=", 1) for pair in settings.oidc_roles)}
         self._everybody = None if settings.oidc_role == "none" else Role(settings.oidc_role)
         self._lock, self._places = threading.Lock(), threading.BoundedSemaphore(AT_ONCE)

@@ -45,6 +45,7 @@ def task_of(record: Mapping[str, Any], control: ChoicesControl, names: Mapping[s
         marker=str(data.get(MARKER) or ""),
         problem=_problem(data, control.field),
         created_at=seconds(record.get("created_at")),
+        changed_at=seconds(record.get("updated_at")),
     )
 
 

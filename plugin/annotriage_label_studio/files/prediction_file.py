@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from annotriage.advice.verdict_words import SPOT_CHECK_REASON, blind_outlier_sentence
 from annotriage.data import Item
 from annotriage.errors import OutputError
 from annotriage.media.data_uri import encode_data_uri
+from annotriage.states import SPOT_CHECK, Route
 from annotriage_label_studio.editor.labeling_config import DEFAULT_CONTROL, match_classes, read_control
 from annotriage_label_studio.editor.predictions import prediction
 from annotriage_label_studio.files.media import ROOT_VARIABLES, local_files_address
@@ -104,9 +106,7 @@ class PredictionFile:
         if not item.record or (self._names_field and not isinstance(data.get(field), str)):
             data[field] = self._picture(item)
         if self._item_fields:
-            data["triage_route"] = verdict.route
-            data["triage_reason"] = verdict.reason
-            data["triage_outlier_score"] = verdict.outlier_score
+            data |= _blind_fields(verdict)
         return data
 
     def _picture(self, item: Item) -> str:
@@ -140,6 +140,17 @@ class PredictionFile:
             raise OutputError(
                 f"{self._path}: cannot be written ({error.strerror}); check free space and your right to write there"
             ) from error
+
+
+def _blind_fields(verdict: Verdict) -> dict[str, Any]:
+    """The triage fields; where the prediction is empty, they name no class either."""
+    if verdict.spot_check:
+        return {"triage_route": SPOT_CHECK, "triage_reason": SPOT_CHECK_REASON, "triage_outlier_score": None}
+    reason = verdict.reason
+    if verdict.route == Route.OUTLIER and verdict.outlier_score is not None:
+        compared = "training" if verdict.p_value is None else "held-out"
+        reason = blind_outlier_sentence(verdict.outlier_score, compared, verdict.class_score, verdict.source_score)
+    return {"triage_route": verdict.route, "triage_reason": reason, "triage_outlier_score": verdict.outlier_score}
 
 
 def _is_picture(array: NDArray[Any]) -> bool:

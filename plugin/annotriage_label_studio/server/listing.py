@@ -22,10 +22,8 @@ from annotriage_label_studio.server.transport import ServerFailed
 
 log = logging.getLogger(__name__)
 
-TASK = "id,data,meta,created_at,is_labeled,overlap"  # what is read of a task: naming it spares the server most of its work
-ANNOTATIONS = (
-    "annotations,result,was_cancelled,completed_by,ground_truth,updated_by,lead_time,parent_prediction,updated_at"  # named as well
-)
+TASK = "id,data,meta,created_at,updated_at,is_labeled,overlap"  # what is read of a task: naming it spares the server most of its work
+ANNOTATIONS = "annotations,result,was_cancelled,completed_by,ground_truth,updated_by,lead_time,parent_prediction,updated_at"  # fields, too
 REVIEWED = f"{TASK},{ANNOTATIONS}"
 TOUCHED = "id,created_at,updated_at,total_annotations,cancelled_annotations"  # what tells whether a task must be read again
 FIRST_PAGE, PAGE = 100, 500  # tasks

@@ -82,7 +82,8 @@ def set_up_tabs(client: Client, project: Project, media_field: str, *, opening: 
     knows_checks = f"tasks:{CHECKED}" in columns
     audited = [AUDIT_TAB] if AUDIT_VERSION in delivery.versions(client, id) else []
     wanted = [*REVIEW_TABS, *([CHECKS_TAB] if knows_checks else []), *audited, *([] if views else [EVERYTHING])]
-    done = []
+    done, order = [], [int(view.id) for view in views if view.id is not None]
+    ours = {int(view.id) for view in views if view.id is not None and _look(view).get(MARK, EVERYTHING.title) != EVERYTHING.title}
     for tab in wanted:
         found, question = _found(tab, views), _question(tab, knows_checks)
         if found is None:
@@ -93,11 +94,18 @@ def set_up_tabs(client: Client, project: Project, media_field: str, *, opening: 
             done.append(sentence(f"Tab {tab.title!r}, which could not be opened", "made again", dry_run))
         else:
             continue
-        if not dry_run:
-            _make(client, id, question | _appearance(tab, columns, media_field))
-            if found is not None:
-                client.sdk.views.delete(str(found.id))
+        if dry_run:
+            continue
+        made = _make(client, id, question | _appearance(tab, columns, media_field))
+        if found is not None and found.id is not None:
+            client.sdk.views.delete(str(found.id))
+            order[order.index(int(found.id))] = made
+        else:
+            order.insert(max((place + 1 for place, known in enumerate(order) if known in ours), default=len(order)), made)
+        if tab is not EVERYTHING:
+            ours.add(made)
     if done and not dry_run:  # two commands, or a command and the service, can be at it at the same moment: whoever is last sees both
+        client.sdk.views.update_order(project=project.id, ids=order)  # the first one is what the project opens with
         views = client.sdk.views.list(project=project.id)
     kept = {tab.title: _found(tab, views) for tab in (*REVIEW_TABS, CHECKS_TAB, *audited, EVERYTHING)}
     for view in views:

@@ -19,7 +19,10 @@ CONFIG = """<View><Image name="img" value="$scan"/><Choices name="view" toName="
 <Choice value="Cat" alias="felis"/><Choice value="Dog"/></Choices></View>"""
 
 
-def verdict(id="1", route="auto", labels=("cat",), trust=0.9, spot_check=False):
+LEAKING = "Stranger than 99% of the held-out items; nearest to the center of cat."
+
+
+def verdict(id="1", route="auto", labels=("cat",), trust=0.9, spot_check=False, reason="looks familiar"):
     known = route != "failed"
     return Verdict(
         id=id,
@@ -34,7 +37,7 @@ def verdict(id="1", route="auto", labels=("cat",), trust=0.9, spot_check=False):
         trust=trust,
         route=route,
         spot_check=spot_check,
-        reason="looks familiar",
+        reason=reason,
         reference="r1",
         model="m1",
         seconds=0.0,
@@ -78,12 +81,18 @@ def test_familiar_items_carry_the_models_answer(out, tmp_path, route):
 
 
 @pytest.mark.parametrize(
-    "given", [verdict(route="outlier"), verdict(route="failed", labels=()), verdict(spot_check=True), verdict(labels=())]
+    "given", [verdict(route="outlier", reason=LEAKING), verdict(route="failed", labels=()), verdict(spot_check=True, reason=LEAKING)]
 )
 def test_nothing_anchors_the_person_who_looks_at_the_others(out, given):
     (task,) = written(out, (given, Item("1", None, path="a.png", problem=Problem(Failure.GONE, "gone"))))
     assert task["predictions"][0]["result"] == []
     assert task["data"]["image"] == "a.png"
+    assert "cat" not in task["data"]["triage_reason"]
+
+
+def test_an_answer_that_nothing_applies_is_none_where_one_choice_is_taken(out):
+    (task,) = written(out, (verdict(labels=()), Item("1", None, path="a.png")))
+    assert task["predictions"][0]["result"] == []
 
 
 def test_the_labeling_config_names_control_field_and_choices(out, config):

@@ -17,7 +17,7 @@ from annotriage_label_studio.server.media_addresses import is_kept_here, media_a
 
 __all__ = ["faulty"]  # a fixture
 
-ROW = {"data": {}, "created_at": "2026-11-26T12:00:00Z", "is_labeled": False, "overlap": 1}
+ROW = {"data": {}, "created_at": "2026-11-26T12:00:00Z", "updated_at": "2026-11-26T12:00:00Z", "is_labeled": False, "overlap": 1}
 BROKEN = 66  # the id of a task that the server fails to list, if it has it
 LARGEST = 3  # tasks that the server gives at once, whatever is asked for
 

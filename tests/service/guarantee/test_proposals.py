@@ -396,6 +396,7 @@ def test_a_task_that_is_deleted_before_it_was_answered_counts_as_a_disagreement(
     g = group(size=90)
     g.ask()
     first = g.now().looks[0].answers
+    g.tool.delete_task(g.members()[0].task)
     with g.process.store.writing() as connection:
         mark_gone(connection, [g.members()[0].item_id])
     g.answer(*[NEW] * first)

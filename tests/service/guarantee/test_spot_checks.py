@@ -94,8 +94,10 @@ def test_where_one_person_alone_answers_whoever_manages_decides_after_a_day_and_
             frozenset({(MODEL_SAYS,), ("5",)}),
             frozenset({(MODEL_SAYS,), ("6",)}),
         }
-        decide(connection, drawn.present(), found[wrong].item_id, found[wrong].choices.index(("5",)), "Maria")
-        decide(connection, drawn.present(), found[right].item_id, found[right].choices.index((MODEL_SAYS,)), "Maria")
+        with pytest.raises(StateError, match="meanwhile"):  # the only annotator had said so when the page was loaded
+            decide(connection, drawn.present(), found[wrong].item_id, ("2",), "Maria")
+        decide(connection, drawn.present(), found[wrong].item_id, ("5",), "Maria")
+        decide(connection, drawn.present(), found[right].item_id, (MODEL_SAYS,), "Maria")
         with pytest.raises(StateError, match="meanwhile"):
             decide(connection, drawn.present(), found[right].item_id, None, "Maria")
     assert drawn.states() == ["wrong", "right", "disagreed"]

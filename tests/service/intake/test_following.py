@@ -16,7 +16,7 @@ from annotriage.service.judging.judge import Judge
 from annotriage.service.operations.jobs import run_queued
 from annotriage.service.operations.loops import Loop, ProjectStep
 from annotriage.service.operations.worker import tending
-from annotriage.store import inbox, work
+from annotriage.store import inbox, items, work
 from annotriage.store.events import history
 from annotriage.store.projects import change_project, get_project
 from annotriage.store.schema import item, review
@@ -125,6 +125,61 @@ def test_a_tool_that_gives_few_tasks_at_once_loses_none_and_none_counts_as_delet
     tool.delete_task(tasks[6].id)
     worker.sweep(project)
     assert gone(process) == [tasks[6].id]
+
+
+def test_a_sweep_goes_on_where_a_page_failed(process, connect, poll, picture, digits):
+    project, tool = connect()
+    tool.page = 2
+    tasks = [tool.add(picture(image)) for image in digits.incoming[0][:6]]
+    for _ in range(5):
+        poll()  # the first sweep
+    tool.change_media(tasks[5].id, picture(digits.incoming[0][7]))
+    tool.changed.clear()  # nothing but a sweep finds it
+    with process.store.reading() as connection:
+        swept_at = get_project(connection, project.id).swept_at
+    _let_sweep(process, project)
+    whole, failures = tool.tasks_after, [ToolUnavailable("503 for a moment")]
+
+    def pages(after):
+        for number, page in enumerate(whole(after)):
+            if number == 1 and failures:
+                raise failures.pop()
+            yield page
+
+    tool.tasks_after = pages
+    tool.calls.clear()
+    for _ in range(7):
+        poll()
+    assert not failures
+    with process.store.reading() as connection:
+        assert get_project(connection, project.id).swept_at > swept_at
+        media = connection.execute(select(item.c.media).where(item.c.external_id == tasks[5].id)).scalar_one()
+    assert media == tool.tasks_by_id[tasks[5].id].media
+    assert "tasks" not in tool.calls, "no task that is there was held for missing"
+
+
+def _let_sweep(process, project):
+    with process.store.writing() as connection:
+        change_project(connection, project.id, swept_at=0.0)
+
+
+def test_a_task_that_was_held_for_deleted_comes_back_once_it_is_read_and_not_by_a_late_webhook(
+    process, connect, poll, worker, picture, digits
+):
+    project, tool = connect()
+    tasks = [tool.add(picture(image)) for image in digits.incoming[0][:2]]
+    worker.settle()
+    with process.store.writing() as connection:
+        items.mark_gone(connection, [row.id for row in items.find_items(connection, project.id, [task.id for task in tasks]).values()])
+    body = {"action": "TASKS_CREATED", "project": {"id": 1}, "tasks": [{"id": int(tasks[0].id)}]}
+    with process.store.writing() as connection:
+        inbox.put(connection, json.dumps(body).encode())
+    worker.follower.read_inbox()
+    assert gone(process) == [task.id for task in tasks]
+    worker.sweep(project)
+    worker.settle()
+    assert gone(process) == []
+    assert [len(tool.shown(task.id)) for task in tasks] == [1, 1]
 
 
 def test_a_tool_that_cannot_be_reached_is_noted_and_asked_again_later(process, connect, picture, digits, monkeypatch):

@@ -89,6 +89,33 @@ def test_a_late_reading_of_an_older_answer_changes_no_review(process, take):
     assert kept.labels == ("6",)
 
 
+def test_a_late_reading_of_an_older_answer_changes_no_answer(take):
+    take(task(1, {"labels": ("6",), "updated_at": 200.0}))
+    assert take(task(1, {"labels": ("5",), "updated_at": 100.0}))["1"].labels == ["6"]
+
+
+def test_a_reading_that_is_older_than_what_is_known_takes_nothing_back(process, project, take):
+    older = task(1, "5", changed_at=100.0)
+    take(task(1, changed_at=50.0))
+    later = task(1, {"labels": ("6",), "updated_at": 200.0}, {"labels": ("6",), "updated_at": 210.0}, wanted=2, changed_at=210.0)
+    known = take(replace(later, media="http://host/other.png"))["1"]
+    assert take(older)["1"] == take(replace(older, reviews=None))["1"] == known
+    with process.store.reading() as connection:
+        assert [given.labels for given in reviews.reviews_of(connection, [known.id])[known.id]] == [("6",), ("6",)]
+
+
+def test_of_two_people_at_one_moment_none_is_lost_though_their_times_end_in_another_order(process, take):
+    first, second = (
+        {"id": "a", "labels": ("6",), "updated_at": 100.2},
+        {"id": "b", "annotator": "ben", "labels": ("6",), "updated_at": 100.1},
+    )
+    take(task(1, first, wanted=2, changed_at=100.2))
+    row = take(task(1, first, second, wanted=2, changed_at=100.1))["1"]
+    assert row.labels == ["6"]
+    with process.store.reading() as connection:
+        assert len(reviews.reviews_of(connection, [row.id])[row.id]) == 2
+
+
 @pytest.mark.parametrize("given", [{"skipped": True}, {"empty": True}])
 def test_a_skip_and_an_empty_annotation_resolve_nothing_and_are_counted(process, project, take, given):
     take(task(1))

@@ -23,6 +23,7 @@ from annotriage.service.maps.likeness import Likeness
 from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
 from annotriage.service.maps.training_items import keep_training
+from annotriage.service.operations.connecting import disconnect
 from annotriage.service.readings.snapshots import snapshot
 from annotriage.store import erasing, maps, snapshots
 from annotriage.store.map_points import KINDS, Piece, axes_code, pack, unpack
@@ -283,6 +284,17 @@ def test_a_map_that_cannot_be_made_says_why_and_is_not_tried_all_the_time(proces
     with process.store.reading() as connection:
         attempt = maps.latest_attempt(connection, project.id, "umap")
     assert (attempt.state, attempt.text) == ("failed", "no room for 20,000 points")
+
+
+def test_a_map_is_given_up_where_its_project_is_disconnected_meanwhile(process, project, monkeypatch, caplog):
+    def slow(points, *_):
+        disconnect(process, project.external_id)
+        return points[:, :2]
+
+    monkeypatch.setattr(map_making, "fit_map", slow)
+    MapMaking(process).step(project)
+    assert newest(process, project) is None
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_deleted_items_are_left_out_of_the_next_map(process, project):

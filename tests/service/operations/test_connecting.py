@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import databases
 import pytest
+from delivery_states import set_state
 from sqlalchemy import func, select
 
+from annotriage.advice.event_words import event_sentence
 from annotriage.errors import MismatchError, SettingError, StateError, ToolError, ToolGone, ToolUnavailable, UnknownError
 from annotriage.labeling_tool import Check
 from annotriage.service.delivery.rerouting import take_back
@@ -19,7 +21,7 @@ from annotriage.service.judging.trying import TRIED
 from annotriage.service.operations.connecting import Change, connect, disconnect
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind
-from annotriage.store import work
+from annotriage.store import items, work
 from annotriage.store.datasets import routes_of
 from annotriage.store.events import history, note
 from annotriage.store.projects import change_project, find_project
@@ -110,6 +112,38 @@ def test_connecting_again_repairs_and_takes_over_the_settings(process, tool, dig
     assert row(process).next_reference_id is None
     worker.settle()
     assert all(len(tool.shown(id)) == 1 for id in tool.tasks_by_id if id != "1")
+
+
+def test_what_was_set_on_the_settings_page_stays_where_a_project_is_connected_again(process, tool, digits_reference):
+    connect(process, "3", digits_reference)
+    with process.store.writing() as connection:
+        options = replace(row(process).options, accept="annotate", set_here=("accept",))
+        change_project(connection, row(process).id, options=asdict(options))
+    process.settings = replace(process.settings, accept="suggest", audit_share=0.2, item_fields="off")
+    for dry_run in (True, False):
+        said = " ".join(connect(process, "3", digits_reference, dry_run=dry_run).done)
+        assert "Setting accept stays annotate, as it was set on the Settings page; the settings say suggest." in said
+        assert "Setting audit_share: 5% -> 20%, as the settings say now." in said
+        assert "Setting item_fields: on -> off" in said
+    options = row(process).options
+    assert (options.accept, options.audit_share, options.item_fields, options.set_here) == ("annotate", 0.2, False, ("accept",))
+    with process.store.reading() as connection:
+        (changed,) = [event for event in history(connection, row(process).id) if event.kind == "settings"]
+    assert "audit_share 5% -> 20%" in event_sentence(changed.kind, changed.facts)
+    assert "Setting accept stays" in " ".join(connect(process, "3", digits_reference).done), "each time"
+
+
+def test_predictions_that_were_refused_are_sent_again_where_a_project_is_connected_again(process, tool, digits_reference, worker):
+    connect(process, "3", digits_reference)
+    worker.settle()
+    task = "2"
+    tool.predictions = [prediction for prediction in tool.predictions if prediction.task != task]
+    with process.store.writing() as connection:
+        ids = [found.id for found in items.find_items(connection, row(process).id, [task]).values()]
+        set_state(connection, row(process).reference_id, ids, "refused", error="400 Bad Request: no such label")
+    connect(process, "3", digits_reference)
+    worker.settle()
+    assert len(tool.shown(task)) == 1
 
 
 def test_another_reference_takes_over_step_by_step(process, tool, digits_reference, other_reference, worker):

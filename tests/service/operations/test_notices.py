@@ -22,6 +22,7 @@ from annotriage.service.operations.process import own_address
 from annotriage.settings import ServiceSettings
 from annotriage.states import EventKind, NoticeWay
 from annotriage.store import events
+from annotriage.store.notices import Notice
 
 SECRET = "hunter2"
 
@@ -149,6 +150,12 @@ def act(process, what, *values):
 
 
 @databases.both
+def test_notices_lead_people_to_the_address_that_people_use(process):
+    settings = replace(process.settings, service_url="http://annotriage:9090", public_url="https://triage.example.com/")
+    notice = Notice(1, "3", "Digits", EventKind.SOLVED, {}, at=0.0, attempts=0)
+    assert notices.contents(settings, notice)["url"] == "https://triage.example.com/projects/3"
+
+
 def test_each_transition_is_told_once_in_each_way(process, told, hook, post):
     for _ in range(2):
         act(process, pause, "new scanner")

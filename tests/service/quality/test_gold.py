@@ -12,7 +12,7 @@ from annotriage.errors import OutcomeUnknown, StateError, ToolUnavailable
 from annotriage.service.guarantee.certifying import certify
 from annotriage.service.operations.connecting import disconnect
 from annotriage.service.operations.jobs import Snapshots
-from annotriage.service.quality.gold import next_known, place_among, set_aside, set_truths_aside, take_gold_out, tend_gold
+from annotriage.service.quality.gold import keep_ground_truths, keep_known, next_known, place_among, take_gold_out, tend_gold
 from annotriage.states import GoldState
 from annotriage.store import gold, spot_checks
 from annotriage.store.datasets import dataset_of_all, routes_of
@@ -23,7 +23,7 @@ from annotriage.store.schema import certificate_item, snapshot
 
 
 class Gold:
-    """A project whose digits people have answered in part, with known answers set aside."""
+    """A project whose digits people have answered in part, with known answers kept."""
 
     def __init__(self, process, project, tool, worker, truth):
         self.process, self.key, self.tool, self.worker, self.truth = process, project.id, tool, worker, truth
@@ -67,7 +67,7 @@ def asked(process, connect, worker, digits, picture):
         tool.annotate(task, truth[task])
     worker.settle()
     found = Gold(process, project, tool, worker, truth)
-    done = set_aside(process, found.project, {task: (truth[task],) for task in first}, "boss")
+    done = keep_known(process, found.project, {task: (truth[task],) for task in first}, "boss")
     assert (done.added, done.left, bool(strange), bool(checks)) == (12, {}, True, True)
     return found
 
@@ -125,7 +125,7 @@ def test_nothing_that_is_claimed_or_counted_changes_by_it(asked):
     after = readings()
     assert asked.counts()["answered"] == 1
     assert after == before
-    assert before["learned"] == []  # all that people answered is set aside
+    assert before["learned"] == []  # all that people answered is kept
 
 
 def test_gold_keeps_its_share_of_what_people_answer(asked):
@@ -232,23 +232,34 @@ def test_what_the_tool_does_not_take_is_asked_later_and_a_deleted_task_never(ask
     assert asked.counts() == {"waiting": 11, "withdrawn": 1}
 
 
+def test_a_copy_that_no_longer_counts_is_deleted_so_that_nobody_is_asked_it(asked, picture, digits):
+    (copy,) = asked.tend()
+    with asked.process.store.reading() as connection:
+        (known,) = gold.gold_tasks(connection, asked.key, GoldState.OPEN)
+    asked.tool.change_media(known.task, picture(digits.incoming[0][-1]))
+    asked.worker.follow()
+    asked.tend()
+    assert asked.counts()["withdrawn"] == 1
+    assert copy not in asked.tool.tasks_by_id
+
+
 def test_a_label_that_the_config_does_not_offer_is_not_asked(asked, monkeypatch):
     with pytest.raises(StateError, match="'zebra' is none of the labels"):
-        set_aside(asked.process, asked.project, {"1": ("zebra",)}, "boss")
+        keep_known(asked.process, asked.project, {"1": ("zebra",)}, "boss")
     monkeypatch.setattr(asked.tool, "choices", lambda: type("Choices", (), {"labels": ("zebra",), "several": False})())
     assert asked.tend() == []
     with asked.process.store.reading() as connection:
         assert gold.unfit_count(connection, asked.key) == 12
 
 
-def test_ground_truths_of_the_labeling_tool_are_set_aside_at_random(asked):
+def test_ground_truths_of_the_labeling_tool_are_kept_at_random(asked):
     (task, *_) = [
         task for task in asked.truth if not asked.tool.tasks_by_id[task].reviews and len(asked.tool.shown(task)[0].labels or ()) > 0
     ]
     asked.tool.annotate(task, asked.truth[task], ground_truth=True)
     asked.worker.settle()
-    assert set_truths_aside(asked.process, asked.project, 5, "boss").added == 1
-    assert set_truths_aside(asked.process, asked.project, 5, "boss").added == 0
+    assert keep_ground_truths(asked.process, asked.project, 5, "boss").added == 1
+    assert keep_ground_truths(asked.process, asked.project, 5, "boss").added == 0
 
 
 def test_answered_copies_are_taken_out_of_the_tool_and_stay_counted(asked):

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from annotriage.advice.numbers import count, percent, percent_range
-from annotriage.advice.strangeness_words import strangeness_sentence
-from annotriage.advice.verdict_words import outlier_sentence, reason_sentence
+from annotriage.advice.verdict_words import SPOT_CHECK_REASON, blind_outlier_sentence, reason_sentence
 from annotriage.errors import ToolError, ToolGone, ToolRefused, ToolUnavailable
 from annotriage.service.operations.log import log
 from annotriage.states import SPOT_CHECK, SPOT_CHECK_FIELD, FieldWriteState, Route
@@ -39,7 +38,6 @@ LINK = "triage_link"  # to the item's page here
 CHECKED = SPOT_CHECK_FIELD  # of spot checks alone: a tab can ask whether a task has a field, not whether it lacks a word
 FIELDS = (ROUTE, REASON, OUTLIER_SCORE, DIVERSITY, LINK, CHECKED)
 MAY_CHANGE = (REASON, DIVERSITY, LINK)  # while the item and its verdict stay
-SPOT_CHECK_REASON = "Chosen at random to be answered blind: what the model says stays hidden until a person has answered."
 
 EACH_SECONDS = 0.08  # the least for one write: about what the tool takes for it,
 PEOPLE_SECONDS = 0.2  # while people answer, whose pages come later for each write beside them,
@@ -258,8 +256,7 @@ def _words(row: Judged, compared: str) -> dict[str, object]:
         return {ROUTE: SPOT_CHECK, REASON: SPOT_CHECK_REASON, OUTLIER_SCORE: None, CHECKED: "yes"}
     reason = reason_sentence(row.reason, row.held_back, row.sent_by)
     if row.route == Route.OUTLIER and row.outlier_score is not None:
-        why = strangeness_sentence(row.class_score, row.source_score)
-        reason = f"{outlier_sentence(row.outlier_score, compared, look_alikes=row.look_alikes or 0)} {why}".rstrip()
+        reason = blind_outlier_sentence(row.outlier_score, compared, row.class_score, row.source_score, row.look_alikes or 0)
     return {ROUTE: row.route, REASON: reason, OUTLIER_SCORE: _figure(row.outlier_score), CHECKED: None}
 
 

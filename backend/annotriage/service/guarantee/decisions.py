@@ -57,13 +57,15 @@ def decisions(connection: Connection, project: Project) -> list[Decision]:
     return found
 
 
-def decide(connection: Connection, project: Project, item_id: int, choice: int | None, by: str) -> None:
-    """Settle a spot check by the choice of that place, or by none of them. Raises StateError if there is nothing to be decided any more."""
+def decide(connection: Connection, project: Project, item_id: int, labels: tuple[str, ...] | None, by: str) -> None:
+    """Settle a spot check by one of its choices, or with None by none of them.
+
+    Raises StateError if there is nothing to be decided any more, or the labels are not among the choices: an answer was changed meanwhile.
+    """
     lock_items(connection, [item_id])
     found = next((decision for decision in decisions(connection, project) if decision.item_id == item_id), None)
-    if found is None:
+    if found is None or (labels is not None and labels not in found.choices):
         raise StateError("this spot check has been decided or answered meanwhile; load the page again to see how it stands")
-    labels = found.choices[choice] if choice is not None and choice < len(found.choices) else None
     (check,) = spot_checks.spot_checks_of(connection, [item_id], lock=True)
     right = labels == same(check.labels)
     spot_checks.decide(connection, item_id, SpotCheckState.RIGHT if right else SpotCheckState.WRONG, labels or (), by)

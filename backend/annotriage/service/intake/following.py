@@ -19,7 +19,7 @@ from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import SOON, Loop, ProjectStep, Step
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind
-from annotriage.store import DATABASE_TROUBLE, inbox, items, jobs
+from annotriage.store import DATABASE_TROUBLE, deliveries, inbox, items, jobs
 from annotriage.store.counters import chunks
 from annotriage.store.events import note
 from annotriage.store.projects import Project, change_project, find_project, get_project
@@ -42,13 +42,14 @@ BACK_OFF = (2.0, 5.0, 15.0, 30.0)
 
 @dataclass
 class _Followed:
-    """How far one project is followed. sweep: the pages that are still to be compared; seen: task ids on those that were."""
+    """How far one project is followed. sweep: the pages that are still to be compared; seen: tasks on those that were, up to swept_to."""
 
     next_poll: float = 0.0
     noticed: float | None = None  # since when there are tasks that no webhook has told of
     next_facts: float = 0.0
     moved_at: float | None = None  # when its watermark of changes last moved
     sweep: Iterator[list[Task]] | None = None
+    swept_to: str = ""
     sweep_started: float = 0.0
     seen: set[str] = field(default_factory=set)
 
@@ -129,7 +130,7 @@ class Follower:
                 change_project(connection, project.id, told_at=time.time())
         tool = self._process.tool_project(project)
         if event.kind == "created":
-            self._take(project, tool.tasks_of(event), at_once)
+            self._take(project, tool.tasks_of(event), at_once, told=True)
         elif event.kind == "changed" and event.task_ids:
             self._take(project, _existing(tool, event.task_ids))
         elif event.kind == "deleted":
@@ -235,6 +236,7 @@ class Follower:
                         note(connection, project.id, EventKind.PROBLEM, error=facts.problem)
                     else:
                         note(connection, project.id, EventKind.SOLVED)
+                        deliveries.retry(connection, project)  # what was refused meanwhile fits now
                 change_project(connection, project.id, **values)
         with self._process.store.reading() as connection:
             connected = not get_project(connection, project.id).gone  # else what `disconnect` takes back at this moment would come again
@@ -262,9 +264,14 @@ class Follower:
         if state.sweep is None:
             if 0 <= time.time() - project.swept_at < self._process.settings.sweep_seconds:  # a clock may have been put back since
                 return
-            state.sweep, state.sweep_started, state.seen = tool.tasks_after(""), time.time(), set()
-        page = next(state.sweep, None)
+            state.sweep, state.swept_to, state.sweep_started, state.seen = tool.tasks_after(""), "", time.time(), set()
+        try:
+            page = next(state.sweep, None)
+        except AnnotriageError:
+            state.sweep = tool.tasks_after(state.swept_to)  # an iterator that has failed once says only that it is at its end
+            raise
         if page is not None:
+            state.swept_to = page[-1].id if page else state.swept_to
             state.seen.update(task.id for task in page)
             self._take(project, page)
             self._only_one(project, tool, page)
@@ -288,14 +295,17 @@ class Follower:
 
     # -- into the store
 
-    def _take(self, project: Project, tasks: Sequence[Task], at_once: int = TAKEN_AT_ONCE) -> None:
-        """Take tasks in that are new, and what changed of the others; of one that comes twice the later state."""
+    def _take(self, project: Project, tasks: Sequence[Task], at_once: int = TAKEN_AT_ONCE, *, told: bool = False) -> None:
+        """Take tasks in that are new, and what changed of the others; of one that comes twice the later state.
+
+        told: a webhook told of them, perhaps long ago, so that one that was deleted stays so.
+        """
         tasks = list({task.id: task for task in tasks}.values())
         for start in range(0, len(tasks), at_once):
-            self._take_some(project, tasks[start : start + at_once])
+            self._take_some(project, tasks[start : start + at_once], told=told)
             time.sleep(0.002)
 
-    def _take_some(self, project: Project, tasks: Sequence[Task]) -> None:
+    def _take_some(self, project: Project, tasks: Sequence[Task], *, told: bool) -> None:
         """Take a few tasks in, in one transaction. One that brings it down in a way that nobody foresaw is found and left without media.
 
         It is judged as failed then, with the reason, and is looked at again when the next sweep reads it.
@@ -304,20 +314,22 @@ class Follower:
             with self._process.store.writing() as connection:
                 present = get_project(connection, project.id)
                 new = items.add_tasks(connection, present, tasks)
+                if not told:
+                    items.take_back(connection, present, [task.id for task in tasks])
                 if new < len(tasks) or any(task.reviews is not None for task in tasks):  # else all is as it was just written
                     take_reviews(connection, present, tasks)
         except (AnnotriageError, *DATABASE_TROUBLE):
             raise
         except Exception as error:
             if len(tasks) > 1:
-                self._take_some(project, tasks[: len(tasks) // 2])
-                self._take_some(project, tasks[len(tasks) // 2 :])
+                self._take_some(project, tasks[: len(tasks) // 2], told=told)
+                self._take_some(project, tasks[len(tasks) // 2 :], told=told)
                 return
             bare = [Task(task.id, "") for task in tasks]
             if list(tasks) == bare:
                 raise
             logging.getLogger(__name__).error("project %s, task %s: nobody foresaw this", project.id, tasks[0].id, exc_info=error)
-            self._take_some(project, bare)
+            self._take_some(project, bare, told=told)
             return
         if new:
             log("tasks taken in", project=project.external_id, items=new)

@@ -101,7 +101,10 @@ class MapMaking:
             return
         except Exception as error:
             with process.store.writing() as connection:
-                maps.change_map(connection, map_id, state="failed", text=str(error)[:500], total=total)
+                there = maps.change_map(connection, map_id, state="failed", text=str(error)[:500], total=total)
+            if not there:  # the project was disconnected meanwhile
+                log("map given up", project=project.external_id, method=method)
+                return
             raise
         log("map made", project=project.external_id, method=method, items=total, seconds=round(time.time() - started, 1))
 

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from annotriage.advice.connecting_words import EMPTY, expected_sentences
+from annotriage.advice.connecting_words import EMPTY, expected_sentences, setting_kept, setting_taken_over
 from annotriage.advice.guarantee_words import guarantee_sentence
 from annotriage.advice.numbers import count
 from annotriage.errors import AnnotriageError, MismatchError, SettingError, StateError, ToolError, ToolGone, UnknownError
@@ -24,9 +24,8 @@ from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import keep_reference
 from annotriage.service.quality.gold import take_gold_out
 from annotriage.states import EventKind
-from annotriage.store import field_writes, items, proposals
+from annotriage.store import deliveries, field_writes, items, proposals
 from annotriage.store.datasets import routes_of
-from annotriage.store.deliveries import undelivered
 from annotriage.store.events import note
 from annotriage.store.projects import (
     Project,
@@ -230,7 +229,24 @@ def _plan(
         said.append("Nothing is written into the labeling tool: the API and annotriage status show what would be.")
     elif present is not None and present.watch:
         said.append("It was only watched so far: what was found is delivered now.")
-    return said
+    return said if present is None else said + _about_options(process, present.options)
+
+
+def _about_options(process: Process, before: ProjectOptions) -> list[str]:
+    """Which settings a connected project takes over, and which stay as the Settings page has them, in sentences."""
+    asked = ProjectOptions.of(process.settings)
+    now = before.taking_over(asked)
+    kept = {name: values for name, values in _changes(now, asked).items() if name != "set_here"}
+    return [
+        *(setting_taken_over(name, *values) for name, values in _changes(before, now).items()),
+        *(setting_kept(name, *values) for name, values in kept.items()),
+    ]
+
+
+def _changes(before: ProjectOptions, after: ProjectOptions) -> dict[str, list[Any]]:
+    """What differs, by name: before and after."""
+    was = asdict(before)
+    return {name: [was[name], value] for name, value in asdict(after).items() if value != was[name]}
 
 
 def _expected(process: Process, tool: ToolProject, tasks: Sequence[Task], reference: Reference) -> list[str]:
@@ -277,7 +293,11 @@ def _write_down(process: Process, present: Project | None, facts: ProjectFacts, 
             project = hold_project(connection, present.id)
         if reference_id not in _references(project):
             refuse_second(project)  # somebody has let another one take over since it was looked at
+        options = project.options.taking_over(options)
+        if changes := _changes(project.options, options):
+            note(connection, project.id, EventKind.SETTINGS, changes=changes, by="annotriage connect")
         change_project(connection, project.id, **described, options=asdict(options))
+        deliveries.retry(connection, project)  # what was refused may fit now
         if reference_id not in _references(project):
             change_project(connection, project.id, next_reference_id=reference_id)
 
@@ -314,7 +334,7 @@ def _await_deliveries(process: Process, project: Project) -> None:
 
     def under_way() -> bool:
         with process.store.reading() as connection:
-            sending = undelivered(connection, project.id).get("sending", 0) > 0
+            sending = deliveries.undelivered(connection, project.id).get("sending", 0) > 0
             return sending or field_writes.any_held(connection, project.id)
 
     _wait(under_way, DELIVERY_SECONDS)

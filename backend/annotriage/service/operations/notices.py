@@ -24,7 +24,7 @@ from annotriage.advice.event_words import event_sentence
 from annotriage.advice.page_words import stamp
 from annotriage.errors import SettingError
 from annotriage.service.operations.log import log
-from annotriage.service.operations.process import Process, own_address
+from annotriage.service.operations.process import Process, people_address
 from annotriage.settings import ServiceSettings
 from annotriage.states import NoticeWay
 from annotriage.store import notices
@@ -148,7 +148,7 @@ def contents(settings: ServiceSettings, notice: Notice) -> Mapping[str, Any]:
         "kind": notice.kind.value,
         "text": f"{title}: {notice.kind.value}: {event_sentence(notice.kind, notice.facts)}",
         "at": stamp(notice.at),
-        "url": f"{own_address(settings)}/projects/{notice.project}",
+        "url": f"{people_address(settings)}/projects/{notice.project}",
     }
 
 

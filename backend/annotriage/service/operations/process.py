@@ -196,6 +196,11 @@ def _runs(pid: int) -> bool:
     return True
 
 
+def people_address(settings: ServiceSettings) -> str:
+    """Where people reach the dashboard, without a slash at the end."""
+    return settings.public_url.rstrip("/") or own_address(settings)
+
+
 def own_address(settings: ServiceSettings) -> str:
     """Where others reach the service by these settings, without a slash at the end."""
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host

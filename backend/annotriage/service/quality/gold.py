@@ -14,13 +14,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from annotriage.advice.numbers import count
+from annotriage.advice.verdict_words import SPOT_CHECK_REASON
 from annotriage.errors import OutcomeUnknown, StateError, ToolGone
-from annotriage.service.delivery.field_writing import CHECKED, LINK, REASON, ROUTE, SPOT_CHECK_REASON, project_page
+from annotriage.service.delivery.field_writing import CHECKED, LINK, REASON, ROUTE, project_page
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import AUTOMATIC_FROM, MARGIN, SPOT_CHECK, GoldState
-from annotriage.store import gold
-from annotriage.store.gold import GoldTask, SetAside
+from annotriage.store import gold, items
+from annotriage.store.gold import GoldTask, KeptKnown
 from annotriage.store.items import media_hash
 from annotriage.store.projects import Project
 from annotriage.store.queue import front_of_queue, places_of_checks
@@ -40,6 +41,8 @@ def tend_gold(process: Process, project: Project, rng: random.Random | None = No
     if not there:
         return
     _compare_with_config(process, project)
+    if there.get(GoldState.WITHDRAWN):
+        _delete(process, project, GoldState.WITHDRAWN)  # nobody is to be asked what no longer counts
     if project.problem is not None:
         return
     with process.store.reading() as connection:
@@ -151,24 +154,24 @@ def _link(process: Process, project: Project) -> None:
 # -- what managers do
 
 
-def set_aside(process: Process, project: Project, known: Mapping[str, Sequence[str]], by: str) -> SetAside:
-    """Set known answers aside, by task. Raises StateError where the labeling config offers none of a known answer's labels."""
+def keep_known(process: Process, project: Project, known: Mapping[str, Sequence[str]], by: str) -> KeptKnown:
+    """Keep known answers, by task. Raises StateError where the labeling config offers none of a known answer's labels."""
     offered = set(process.tool_project(project).choices().labels)
     for task, labels in known.items():
         if unknown := sorted(set(labels) - offered):
             raise StateError(f"task {task}: {unknown[0][:60]!r} is none of the labels that people may choose: {', '.join(sorted(offered))}")
     with process.store.writing() as connection:
-        return gold.set_aside(connection, project, known, by)
+        return gold.keep_known(connection, project, known, by)
 
 
-def set_truths_aside(process: Process, project: Project, most: int, by: str, rng: random.Random | None = None) -> SetAside:
-    """Set answers aside that people marked as ground truth in the labeling tool: at random so many of them at most."""
+def keep_ground_truths(process: Process, project: Project, most: int, by: str, rng: random.Random | None = None) -> KeptKnown:
+    """Keep answers that people marked as ground truth in the labeling tool: at random so many of them at most."""
     offered = set(process.tool_project(project).choices().labels)
     with process.store.reading() as connection:
         found = {task: labels for task, labels in gold.ground_truths(connection, project, 10_000).items() if set(labels) <= offered}
     chosen = (rng or random.Random()).sample(sorted(found), min(most, len(found)))
     with process.store.writing() as connection:
-        return gold.set_aside(connection, project, {task: found[task] for task in chosen}, by)
+        return gold.keep_known(connection, project, {task: found[task] for task in chosen}, by)
 
 
 def take_gold_out(process: Process, project: Project, *, unanswered: bool = False) -> list[str]:
@@ -177,9 +180,17 @@ def take_gold_out(process: Process, project: Project, *, unanswered: bool = Fals
     Their answers stay counted. unanswered: those too that nobody has answered.
     """
     states = (GoldState.ANSWERED, GoldState.OPEN, GoldState.WITHDRAWN) if unanswered else (GoldState.ANSWERED,)
+    deleted = _delete(process, project, *states)
+    return [f"Tasks with a known answer, copies of others: {count(deleted, 'task')} deleted."] if deleted else []
+
+
+def _delete(process: Process, project: Project, *states: GoldState) -> int:
+    """Delete the copies in these states from the labeling tool: how many."""
     with process.store.reading() as connection:
         tasks = gold.copies_in_tool(connection, project.id, *states)
     if not tasks:
-        return []
+        return 0
     process.tool_project(project).delete_tasks(tasks)
-    return [f"Tasks with a known answer, copies of others: {count(len(tasks), 'task')} deleted."]
+    with process.store.writing() as connection:
+        items.mark_gone(connection, [found.id for found in items.find_items(connection, project.id, tasks).values()])
+    return len(tasks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from annotriage.advice.numbers import count
 from annotriage.advice.route_words import route_name
 from annotriage.service.readings.project import ProjectDetail
 
@@ -9,9 +10,11 @@ from annotriage.service.readings.project import ProjectDetail
 def in_words(detail: ProjectDetail) -> list[str]:
     """A project's state, a sentence a line."""
     line = detail.project
-    counts = ", ".join(f"{count.items:,} {route_name(count.route)} ({count.open:,} open)" for count in line.routes) or "nothing judged yet"
+    counts = ", ".join(f"{route.items:,} {route_name(route.route)} ({route.open:,} open)" for route in line.routes) or "nothing judged yet"
     words = [f"Project {line.project}, {line.title!r}: {line.address}", f"  {line.version}: {counts}."]
     words.append(f"  {line.waits}. {line.waiting:,} are still to be judged, {_undelivered(detail)} to be delivered.")
+    if refused := detail.undelivered.get("refused"):
+        words.append(f"  {count(refused, 'prediction')} refused by the labeling tool; annotriage doctor says why.")
     words.append(f"  {detail.guarantee}")
     if detail.rescoring is not None:
         words.append(
@@ -29,4 +32,4 @@ def in_words(detail: ProjectDetail) -> list[str]:
 
 
 def _undelivered(detail: ProjectDetail) -> str:
-    return f"{sum(count for state, count in detail.undelivered.items() if state != 'refused'):,}"
+    return f"{sum(number for state, number in detail.undelivered.items() if state != 'refused'):,}"

@@ -37,7 +37,7 @@ def set_gold(process: Process, project: str) -> GoldSet:
     known = _known(request.get_json(silent=True))
     with process.store.reading() as connection:
         found = project_of(connection, project)
-    done = gold.set_aside(process, found, known, visitor_name())
+    done = gold.keep_known(process, found, known, visitor_name())
     return GoldSet(done.added, dict(done.left))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from sqlalchemy import Connection
 
 from annotriage.advice.guarantee_words import awaited, days_until, past_the_limit, watched
 from annotriage.advice.numbers import amount, count, percent, percent_range
+from annotriage.errors import DataError
 from annotriage.report import charts
 from annotriage.service.guarantee.decisions import Decision, decide, decisions
 from annotriage.service.guarantee.spot_checks import MOST_OUTSTANDING, OLDEST_DAYS
@@ -88,10 +90,22 @@ def add_views(routes: Routes) -> None:
 
     @routes.writing("/spot-checks/<int:item_id>/decide")
     def decide_spot_check(connection: Connection, project: Project, item_id: int) -> ResponseReturnValue:
-        choice = request.form.get("choice", "")
-        decide(connection, project, item_id, int(choice) if choice.isdecimal() and len(choice) < 4 else None, visitor_name())
+        decide(connection, project, item_id, _chosen(request.form.get("choice", "")), visitor_name())
         flash("Decided, and written down in the history.", "done")
         return redirect(url_for("web.guarantee", project=project.external_id, _anchor="decisions"), 303)
+
+
+def _chosen(choice: str) -> tuple[str, ...] | None:
+    """The labels of a choice, as the page sends them; None for none of those that it offers. Raises DataError."""
+    try:
+        labels = json.loads(choice)
+    except ValueError:
+        labels = 0
+    if labels is None:
+        return None
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise DataError("choice: it is not understood; choose one of the buttons on the page Guarantee")
+    return tuple(labels)
 
 
 def _page(connection: Connection, project: Project) -> GuaranteePage:

@@ -17,7 +17,7 @@ from annotriage.service.operations.process import Process
 from annotriage.service.quality import gold
 from annotriage.service.readings.people import Cell, PeopleState, people_state
 from annotriage.states import ROUTES, GoldState, Role
-from annotriage.store.gold import GoldTask, SetAside, forget, gold_tasks, ground_truths
+from annotriage.store.gold import GoldTask, KeptKnown, forget, gold_tasks, ground_truths
 from annotriage.store.projects import Project
 from annotriage.store.references import get_reference
 from annotriage.web.routing import Routes
@@ -54,9 +54,9 @@ def add_views(routes: Routes) -> None:
         """Keep known answers: those that the form names, or some ground truths of the labeling tool."""
         text, most = request.form.get("answers", "").strip(), request.form.get("most", "")
         if text:
-            flash(_said(gold.set_aside(process, project, known_answers(text), visitor_name())), "done")
+            flash(_said(gold.keep_known(process, project, known_answers(text), visitor_name())), "done")
         elif most.isascii() and most.isdigit() and len(most) <= len(str(SHOWN)) and 0 < int(most) <= SHOWN:
-            flash(_said(gold.set_truths_aside(process, project, int(most), visitor_name())), "done")
+            flash(_said(gold.keep_ground_truths(process, project, int(most), visitor_name())), "done")
         else:
             raise DataError(f"answers: write a line for each, as 4711,label; or ask for 1 to {SHOWN} of those marked as ground truth")
         return _back(project)
@@ -85,7 +85,7 @@ def known_answers(text: str) -> dict[str, tuple[str, ...]]:
     return known
 
 
-def _said(done: SetAside) -> str:
+def _said(done: KeptKnown) -> str:
     left = "; ".join(f"{number:,} left out: {why}" for why, number in done.left.items())
     return f"{count(done.added, 'known answer')} kept{'; ' if left else ''}{left}."
 

@@ -255,7 +255,8 @@ def _save_options(connection: Connection, project: Project, now: Mapping[str, An
     changed = {name: asked[name] for name in (*SHARES, "accept") if asked[name] != now[name]}
     if not changed:
         return []
-    change_project(connection, project.id, options=asdict(replace(project.options, **changed)))
+    set_here = tuple(sorted({*project.options.set_here, *changed}))
+    change_project(connection, project.id, options=asdict(replace(project.options, **changed, set_here=set_here)))
     changes = {name: [now[name], value] for name, value in changed.items()}
     note(connection, project.id, EventKind.SETTINGS, changes=changes, by=visitor_name())
     return ["Saved: it holds for what is judged from now on."]

@@ -378,6 +378,7 @@ def upgrade() -> None:
         sa.Column("answered_at", sa.Float(), nullable=True),
         sa.Column("sent_by", sa.Text(), nullable=True),
         sa.Column("rerouting_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=True),
+        sa.Column("changed_at", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_item_project_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["rerouting_id"], ["rerouting.id"], name=op.f("fk_item_rerouting_id"), ondelete="SET NULL"),
