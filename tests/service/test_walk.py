@@ -75,7 +75,7 @@ def test_webhooks_bring_tasks_before_the_poll_does(process, connect, worker, dig
     task = add_digits(tool, picture, digits.incoming[0][:1])[0]
     tool.faults = lambda name: (_ for _ in ()).throw(ToolUnavailable("down")) if name in ("task_ids_after", "tasks") else None
     body = {"action": "TASKS_CREATED", "tasks": [{"id": int(task.id), "data": {}}], "project": {"id": 1}}
-    with process.store.writing() as connection:
+    with process.store.inbox.writing() as connection:
         inbox.put(connection, json.dumps(body).encode())
     worker.settle()
     assert len(tool.shown(task.id)) == 1
@@ -83,11 +83,11 @@ def test_webhooks_bring_tasks_before_the_poll_does(process, connect, worker, dig
 
 def test_a_webhook_that_cannot_be_read_is_kept_with_the_reason_and_stops_nothing(process, connect, worker, digits, picture):
     _, tool = connect()
-    with process.store.writing() as connection:
+    with process.store.inbox.writing() as connection:
         inbox.put(connection, b'{"action": "TASKS_CRE')
     task = add_digits(tool, picture, digits.incoming[0][:1])[0]
     worker.settle()
-    with process.store.reading() as connection:
+    with process.store.inbox.reading() as connection:
         assert len(inbox.troubles(connection)) == 1
     assert len(tool.shown(task.id)) == 1
 

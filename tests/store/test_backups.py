@@ -11,7 +11,7 @@ from sqlalchemy import select, text, update
 
 from annotriage.errors import DataError, OutputError, StateError, StoreError
 from annotriage.states import EventKind
-from annotriage.store import Store, events, work
+from annotriage.store import Store, events, inbox, work
 from annotriage.store.backups import CHECKSUM, back_up, restore
 from annotriage.store.files import pieces_of, store_file
 from annotriage.store.schema import delivery, heartbeat, item, metadata, notice, project, proposal, session, snapshot, stored_file
@@ -60,6 +60,16 @@ class TestBackup:
             (file,) = connection.execute(select(stored_file.c.id)).scalars()
             assert b"".join(pieces_of(connection, file)) == b"x" * 3_000_000
         assert len(full.judged(1)) == 1  # sequences stand behind what was put in
+
+    def test_webhooks_stay_behind_and_leave_nothing_beside_the_backup(self, full, tmp_path):
+        with full.store.inbox.writing() as connection:
+            inbox.put(connection, b"of what was there before")
+        folder = tmp_path / "backups"
+        back_up(full.store, folder / "b")
+        assert {file.name for file in folder.iterdir()} == {"b", f"b{CHECKSUM}"}
+        restore(address(full.store), folder / "b", force=True)
+        with full.store.inbox.reading() as connection:
+            assert inbox.states(connection) == {"new": 0, "failed": 0}
 
     def test_it_comes_back_into_the_other_kind_of_database(self, full, tmp_path, request):
         back_up(full.store, tmp_path / "b")

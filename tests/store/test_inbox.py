@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+from waiting import PATIENCE
+
 from annotriage.store import inbox
+from annotriage.store.work import beat
 
 
 class TestInbox:
     def test_webhooks_are_read_in_order_until_they_are_done(self, store):
-        with store.writing() as connection:
+        with store.inbox.writing() as connection:
             for body in (b"1", b"2", b"\xff\x00"):
                 inbox.put(connection, body)
             first, second = inbox.unread(connection, 2)
@@ -17,7 +22,7 @@ class TestInbox:
 
     def test_no_more_is_read_at_once_than_fits_into_memory_though_always_one(self, store, monkeypatch):
         monkeypatch.setattr(inbox, "READ_BYTES", 10)
-        with store.writing() as connection:
+        with store.inbox.writing() as connection:
             inbox.put(connection, b"1" * 4, b"2" * 6, b"3", b"4" * 11, b"5")
             read = []
             while some := inbox.unread(connection, 9):
@@ -29,7 +34,7 @@ class TestInbox:
         monkeypatch.setattr(inbox, "MOST_UNREAD", 3)
         monkeypatch.setattr(inbox, "MOST_BYTES", 10)
         full = []
-        with store.writing() as connection:
+        with store.inbox.writing() as connection:
             for body in (b"1" * 10, b"2"):
                 inbox.put(connection, body)
                 full.append(inbox.is_full(connection))
@@ -42,7 +47,7 @@ class TestInbox:
 
     def test_what_cannot_be_read_is_told_and_not_read_again(self, store, monkeypatch):
         monkeypatch.setattr(inbox, "KEPT_FAILED", 2)
-        with store.writing() as connection:
+        with store.inbox.writing() as connection:
             for body in (b"1", b"2", b"3"):
                 inbox.put(connection, body)
             for webhook in inbox.unread(connection, 5):
@@ -54,3 +59,15 @@ class TestInbox:
             assert [trouble.error for trouble in inbox.troubles(connection, 1)] == ["no JSON: 3"]
             assert inbox.clear(connection) == 2
             assert inbox.states(connection) == {"new": 1, "failed": 0}
+
+    def test_a_webhook_is_kept_while_somebody_writes_into_the_store(self, store):
+        with ThreadPoolExecutor(1) as web, store.writing() as connection:
+            beat(connection, "me", "worker", "here", 1)
+            web.submit(_keep, store).result(PATIENCE)
+        with store.inbox.reading() as connection:
+            assert [webhook.body for webhook in inbox.unread(connection, 5)] == [b"1"]
+
+
+def _keep(store):
+    with store.inbox.writing() as connection:
+        inbox.put(connection, b"1")

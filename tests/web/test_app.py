@@ -135,7 +135,7 @@ def test_it_is_not_ready_while_its_database_cannot_be_written_to(web, process, m
 
 def test_a_webhook_that_cannot_be_kept_is_refused_for_now(web, process, monkeypatch):
     monkeypatch.setattr("annotriage.store.database.BUSY_SECONDS", 0.0)
-    with outages.unusable(process.settings.database):
+    with outages.unusable(process.store.inbox.engine.url.render_as_string(hide_password=False)):
         answer = web.post("/webhook", json={"action": "PROJECT_UPDATED", "project": {"id": 1}})
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
 
@@ -161,7 +161,7 @@ def test_the_metrics_are_those_of_the_store(web, process, connect, worker, pictu
     for image in mixed[0][20:25]:
         tool.add(picture(image))
     worker.follow()
-    with process.store.writing() as connection:
+    with process.store.inbox.writing() as connection:
         inbox.put(connection, b"?")
     found = figures(web)
     routes = {route: found.get(("annotriage_items", "2", route), 0) for route in ("auto", "uncertain", "outlier", "failed")}

@@ -40,6 +40,8 @@ PAGES = (
 def evil(request, dashboard):
     """Hostile text wherever text from outside is kept."""
     text = EVIL[request.param]
+    with dashboard.process.store.inbox.writing() as connection:
+        connection.execute(inbox.insert().values(body=text.encode(), state="failed", error=text, at=0.0))
     with dashboard.process.store.writing() as connection:
         project = project_of(connection, "1")
         change_project(connection, project.id, title=text, problem=text, trouble=text, paused_at=1.0, pause_reason=text)
@@ -53,7 +55,6 @@ def evil(request, dashboard):
         connection.execute(update(review).where(review.c.item_id.in_(some)).values(annotator=text, labels=[text]))
         connection.execute(update(training_item).values(name=text, label=text))
         connection.execute(update(event).values(kind=EventKind.PROBLEM, facts={"error": text}))
-        connection.execute(inbox.insert().values(body=text.encode(), state="failed", error=text, at=0.0))
         connection.execute(job.insert().values(project_id=project.id, kind="recalibrate", state="failed", payload={}, text=text, at=0.0))
         doubted = connection.execute(some.limit(3)).scalars().all()
         told = (IssueKind.WRONG, (text,), (text,), 0.9, text, True, FindingState.OPEN)

@@ -396,6 +396,7 @@ def test_the_system_page_tells_what_is_missing_and_sends_again(signed_in, dashbo
         ids = list(connection.execute(select(delivery.c.item_id).where(delivery.c.project_id == found.id).limit(2)).scalars())
         set_state(connection, found.reference_id, ids, "refused", error="<i>400</i> Bad Request")
         connection.execute(update(field_write).where(field_write.c.item_id == ids[0]).values(state="failed"))
+    with store.inbox.writing() as connection:
         connection.execute(inbox.insert().values(body=b"{", state="failed", error="is no JSON", at=time.time()))
     page = signed_in("/system")
     said = text(page)

@@ -2,7 +2,8 @@
 
 A backup is a SQLite database, whatever it was taken of. SQLite copies itself, under one state, while others write; of PostgreSQL all rows
 are read in one transaction that sees one state. So both need no program besides this one, the file can be looked into with any tool for
-SQLite, and what was saved from one kind of database can be put back into the other: that is how a service moves.
+SQLite, and what was saved from one kind of database can be put back into the other: that is how a service moves. The inbox is left out:
+polls bring what its webhooks tell.
 
 Its checksum stands beside it, as `sha256sum --check` reads it. What is put back goes in as rows, in one transaction: all of it or nothing.
 """
@@ -29,14 +30,15 @@ from annotriage.errors import DataError, OutputError, StateError, StoreError
 from annotriage.progress import Progress, silent
 from annotriage.states import DeliveryState
 from annotriage.store.database import Store
-from annotriage.store.schema import before_connecting, delivery, heartbeat, metadata, notice, project, session
+from annotriage.store.schema import before_connecting, delivery, heartbeat, inbox, metadata, notice, project, session
 from annotriage.store.work import living
 
 PAGES = 2_000  # of SQLite in one step of copying
 ROWS = 500  # in one step of copying,
-LARGE = {"file_piece": 1, "map_piece": 4, "inbox": 20}  # and of tables whose rows are large
+LARGE = {"file_piece": 1, "map_piece": 4}  # and of tables whose rows are large
 SKEW_SECONDS = 60.0  # by which the clocks of the labeling tool and of this machine may differ
 CHECKSUM = ".sha256"
+COPIED = [table for table in metadata.sorted_tables if table is not inbox]
 UNSURE = (DeliveryState.PENDING, DeliveryState.SENDING)
 
 
@@ -73,7 +75,7 @@ def back_up(store: Store, file: Path, progress: Progress = silent, *, replace: b
         why = getattr(error, "orig", None) or error
         raise OutputError(f"{file}: the backup could not be written ({why}); is there room, and may you write there?") from error
     finally:
-        for left in ("", "-wal", "-shm", "-journal"):
+        for left in ("", "-wal", "-shm", "-journal", "-inbox"):
             with contextlib.suppress(OSError):
                 partial.with_name(partial.name + left).unlink()
     return Backup(str(file), file.stat().st_size, *found)
@@ -208,9 +210,11 @@ def _put_back(source: Store, target: Store, progress: Progress, force: bool) -> 
         here.execute(update(heartbeat).values(at=0.0))
         here.execute(update(project).values(restored_at=now + SKEW_SECONDS))
         here.execute(update(delivery).where(delivery.c.state.in_(UNSURE)).values(state=DeliveryState.UNKNOWN, not_before=0.0))
-        for table in metadata.sorted_tables:
+        for table in COPIED:
             if table not in (session, notice) and _rows(there, table) != _rows(here, table):
                 raise StoreError(f"table {table.name}: not all rows arrived; nothing was changed: report this")
+    with target.inbox.writing() as here:  # they told of what was given up
+        here.execute(inbox.delete())
 
 
 def _refuse_running(connection: Connection) -> None:
@@ -255,9 +259,9 @@ def _rows(connection: Connection, table: Table) -> int:
 
 
 def _copy(there: Connection, here: Connection, progress: Progress) -> None:
-    """All rows of one database into the other, as they are, earlier ones first: a row may name one of its own table; ids go on behind the
+    """The rows of one database into the other, as they are, earlier ones first: a row may name one of its own table; ids go on behind the
     largest."""
-    for table in metadata.sorted_tables:
+    for table in COPIED:
         read = select(*(cast(column, Text).label(column.name) if isinstance(column.type, JSON) else column for column in table.c))
         read = read.order_by(*table.primary_key)
         write = insert(table).values({column.name: _given(column, here) for column in table.c})

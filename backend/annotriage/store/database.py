@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import (
+    URL,
     BindParameter,
     Column,
     ColumnElement,
@@ -53,6 +54,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from annotriage.errors import StoreError
+from annotriage.store.schema import inbox as inbox_table
 from annotriage.store.upgrading import refuse_newer, upgrade
 
 BUSY_SECONDS = 10
@@ -79,38 +81,22 @@ K = TypeVar("K", bound=Hashable)
 MIGRATION_LOCK = 4_242_041_915  # any number that nothing else in the database uses
 
 
-class Store:
-    """An open database; threadsafe. Make one per process: connections do not survive a fork."""
+class Database:
+    """A database, and transactions on it; threadsafe. Make one per process: connections do not survive a fork."""
 
-    def __init__(self, url: str, *, checkpoints: bool = True, make: bool = True) -> None:
-        """Open and migrate. url: as the setting `database`.
-
-        make: whether a file that is not there yet is made; only the service itself does so. checkpoints: whether this process may move
-        SQLite's log into the database, which makes the writer at hand wait; the web process leaves it to the worker. Raises StoreError
-        saying what is wrong with the address or the database.
-        """
-        self.engine = _engine(url, checkpoints, make)
-        self.is_sqlite = self.engine.dialect.name == "sqlite"
+    def __init__(self, engine: Engine, *, checkpoints: bool) -> None:
+        """checkpoints: whether this process may move SQLite's log into the file, which makes the writer at hand wait; the web process
+        leaves it to the worker."""
+        self.engine = engine
+        self.is_sqlite = engine.dialect.name == "sqlite"
         # SQLite has one writer at a time and no queue: this process's threads take turns, and leave others a gap after each.
         self._turn = threading.RLock()
-        self._reserved: IO[str] | None = None
         # On SQLite every transaction sees the state of its first query; PostgreSQL must be asked for it.
         self._snapshot: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._gives_way = self.is_sqlite and checkpoints
-        self._file = Path(str(self.engine.url.database)).absolute()
+        self._file = Path(str(engine.url.database)).absolute()
         self._opened: tuple[int, int] | None = None
         self._refused = ""  # why this code may no longer touch the database
-        try:
-            self._migrate()
-        except StoreError:
-            self.close()
-            raise
-        except OperationalError as error:
-            self.close()
-            raise StoreError(
-                f"{_shown(url)}: cannot be opened ({cause(error)}); check the setting database and that it is running"
-            ) from error
-        self._opened = _identity(self._file) if self.is_sqlite else None
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -145,37 +131,6 @@ class Store:
             if self._gives_way:
                 time.sleep(GAP_SECONDS)
 
-    def reserve(self) -> None:
-        """Let no other service run on this SQLite file as long as this process lives: each would take the other's work for its own.
-
-        Raises StoreError if one does. PostgreSQL is for several.
-        """
-        if not self.is_sqlite:
-            return
-        import fcntl
-
-        beside = self._file.with_name(f"{self._file.name}-service")
-        try:
-            self._reserved = beside.open("a")
-            fcntl.flock(self._reserved, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StoreError(
-                f"{self._file}: another annotriage serve runs on this file; stop it first, give this one a database of its own, or use"
-                " PostgreSQL, which several services may share"
-            ) from error
-        except OSError as error:
-            raise StoreError(f"{beside}: cannot be written ({error.strerror}); the service needs to write where its database is") from error
-
-    def refuse_newer(self) -> None:
-        """Raise StoreError if a newer version has meanwhile changed what this code reads or writes: from then on nobody who uses this
-        store reads or writes anything."""
-        with self.reading() as connection:
-            try:
-                refuse_newer(connection, self.known)
-            except StoreError as error:
-                self._refused = f"{_shown(str(self.engine.url))}: {error}"
-                raise StoreError(self._refused) from error
-
     def compact(self) -> None:
         """Let what was overwritten leave SQLite's log, too, unless somebody reads it at this moment: then it does so later."""
         if self.is_sqlite:
@@ -183,10 +138,8 @@ class Store:
                 connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
-        """Let go of all connections, and of what was reserved."""
+        """Let go of all connections."""
         self.engine.dispose()
-        if self._reserved is not None:
-            self._reserved.close()
 
     def _check(self) -> None:
         """Raise StoreError if the database is not this code's any more, or its file was deleted: what is written into that is lost."""
@@ -217,6 +170,88 @@ class Store:
         finally:
             self._turn.release()
 
+    def _know_file(self) -> None:
+        """From now on the file must stay the one that it is."""
+        self._opened = _identity(self._file) if self.is_sqlite else None
+
+
+class Store(Database):
+    """The service's database.
+
+    inbox: what webhooks are written to. On SQLite, which lets one write at a time, it is a file of its own: the labeling tool then never
+    waits for what the worker writes. It holds what is told again by polls, and no migration reaches it.
+    """
+
+    inbox: Database
+
+    def __init__(self, url: str, *, checkpoints: bool = True, make: bool = True) -> None:
+        """Open and migrate. url: as the setting `database`.
+
+        make: whether a file that is not there yet is made; only the service itself does so. checkpoints: as of Database. Raises StoreError
+        saying what is wrong with the address or the database.
+        """
+        super().__init__(_engine(url, checkpoints, make), checkpoints=checkpoints)
+        self._reserved: IO[str] | None = None
+        self.inbox = self
+        try:
+            self._migrate()
+            self._know_file()
+            if self._opened is not None:
+                self._open_inbox(checkpoints)
+        except StoreError:
+            self.close()
+            raise
+        except OperationalError as error:
+            self.close()
+            raise StoreError(
+                f"{_shown(url)}: cannot be opened ({cause(error)}); check the setting database and that it is running"
+            ) from error
+
+    def reserve(self) -> None:
+        """Let no other service run on this SQLite file as long as this process lives: each would take the other's work for its own.
+
+        Raises StoreError if one does. PostgreSQL is for several.
+        """
+        if not self.is_sqlite:
+            return
+        import fcntl
+
+        beside = self._beside("service")
+        try:
+            self._reserved = beside.open("a")
+            fcntl.flock(self._reserved, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(
+                f"{self._file}: another annotriage serve runs on this file; stop it first, give this one a database of its own, or use"
+                " PostgreSQL, which several services may share"
+            ) from error
+        except OSError as error:
+            raise StoreError(f"{beside}: cannot be written ({error.strerror}); the service needs to write where its database is") from error
+
+    def refuse_newer(self) -> None:
+        """Raise StoreError if a newer version has meanwhile changed what this code reads or writes: from then on nobody who uses this
+        store reads or writes anything."""
+        with self.reading() as connection:
+            try:
+                refuse_newer(connection, self.known)
+            except StoreError as error:
+                self._refused = f"{_shown(str(self.engine.url))}: {error}"
+                raise StoreError(self._refused) from error
+
+    def compact(self) -> None:
+        """As of Database, in the inbox, too."""
+        super().compact()
+        if self.inbox is not self:
+            self.inbox.compact()
+
+    def close(self) -> None:
+        """Let go of all connections, and of what was reserved."""
+        super().close()
+        if self.inbox is not self:
+            self.inbox.close()
+        if self._reserved is not None:
+            self._reserved.close()
+
     def _migrate(self) -> None:
         with self._writer() as connection, _without_foreign_keys(connection), connection.begin():
             if not self.is_sqlite:
@@ -226,6 +261,17 @@ class Store:
                 self.known = upgrade(connection)
             except StoreError as error:
                 raise StoreError(f"{_shown(str(self.engine.url))}: {error}") from error
+
+    def _open_inbox(self, checkpoints: bool) -> None:
+        address = self.engine.url.set(database=str(self._beside("inbox")))
+        self.inbox = Database(_sqlite_engine(address, checkpoints), checkpoints=checkpoints)
+        with self.inbox.writing() as connection:
+            inbox_table.create(connection, checkfirst=True)
+        self.inbox._know_file()
+
+    def _beside(self, what: str) -> Path:
+        """A file that goes with the database's."""
+        return self._file.with_name(f"{self._file.name}-{what}")
 
 
 def at_the_end(connection: Connection, act: Callable[[Connection, list[Any]], None], part: Any) -> None:
@@ -409,12 +455,7 @@ def _engine(url: str, checkpoints: bool, make: bool) -> Engine:
                         " settings file with --config, or its ANNOTRIAGE_DATABASE"
                     )
                 file.parent.mkdir(parents=True, exist_ok=True)
-            options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
-            # The connection that was used last is taken first: its pages are at hand, and the others' are not read.
-            pool = {"pool_size": KEPT, "max_overflow": MOST_CONNECTIONS - KEPT, "pool_use_lifo": True}
-            engine = create_engine(address, connect_args=options, json_serializer=_json, **pool)
-            _tune_sqlite(engine, checkpoints)
-            return engine
+            return _sqlite_engine(address, checkpoints)
         if address.get_backend_name() != "postgresql":
             raise StoreError(f"setting database: {_shown(url)}: neither sqlite:///PATH nor postgresql://USER:PASSWORD@HOST/NAME")
         patience = {name: value for name, value in PATIENCE.items() if name not in address.query}
@@ -427,6 +468,15 @@ def _engine(url: str, checkpoints: bool, make: bool) -> Engine:
         raise StoreError(f"setting database: {_shown(url)} is no address of a database; as sqlite:///annotriage.db") from error
     except OSError as error:
         raise StoreError(f"setting database: {_shown(url)}: its folder cannot be made ({error.strerror}); choose another") from error
+
+
+def _sqlite_engine(address: URL, checkpoints: bool) -> Engine:
+    options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+    # The connection that was used last is taken first: its pages are at hand, and the others' are not read.
+    pool = {"pool_size": KEPT, "max_overflow": MOST_CONNECTIONS - KEPT, "pool_use_lifo": True}
+    engine = create_engine(address, connect_args=options, json_serializer=_json, **pool)
+    _tune_sqlite(engine, checkpoints)
+    return engine
 
 
 def _tune_postgresql(engine: Engine) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, ScalarSelect, Select, bindparam, case, func, 
 from annotriage.errors import UnknownError
 from annotriage.states import Time
 from annotriage.store.counters import chunks
-from annotriage.store.database import among, columns_of, insert, read_once
+from annotriage.store.database import among, columns_of, insert, insert_on, read_once
 from annotriage.store.projects import Project
 from annotriage.store.schema import counter, dataset, item, item_dataset, verdict
 
@@ -201,21 +201,28 @@ def file_items(connection: Connection, project: Project, fields: Mapping[int, Ma
 
 def batch_of(connection: Connection, project: Project, now: float) -> int:
     """The batch that tasks which come in now belong to: the latest one if it is younger than a minute, else a new one."""
-    latest = connection.execute(
-        select(dataset.c.name, dataset.c.last_at)
-        .where(dataset.c.project_id == project.id, dataset.c.kind == "batch")
-        .order_by(dataset.c.id.desc())
-        .limit(1)
-    ).one_or_none()
+    latest = connection.execute(_LATEST_BATCH, {"of_project": project.id}).one_or_none()
     if latest is not None and now - latest.last_at < BATCH_GAP:
         return dataset_of(connection, project.id, "batch", latest.name, now)
     return dataset_of(connection, project.id, "batch", time.strftime("import of %Y-%m-%d %H:%M:%S UTC", time.gmtime(now)), now)
 
 
+_LATEST_BATCH = (
+    select(dataset.c.name, dataset.c.last_at)
+    .where(dataset.c.project_id == bindparam("of_project"), dataset.c.kind == "batch")
+    .order_by(dataset.c.id.desc())
+    .limit(1)
+)
+
+
 def dataset_of(connection: Connection, project_id: int, kind: str, name: str, at: float) -> int:
     """The dataset of that kind and name, made if there is none; its last time is set to `at`."""
-    name = name[:LONGEST_NAME]
-    add = insert(connection, dataset).values(project_id=project_id, kind=kind, name=name, first_at=at, last_at=at)
-    later = case((dataset.c.last_at < at, at), else_=dataset.c.last_at)
-    add = add.on_conflict_do_update(index_elements=["project_id", "kind", "name"], set_={"last_at": later})
-    return int(connection.execute(add.returning(dataset.c.id)).scalar_one())
+    values = {"project_id": project_id, "kind": kind, "name": name[:LONGEST_NAME], "first_at": at, "last_at": at}
+    return int(connection.execute(_adding(connection.dialect.name), values).scalar_one())
+
+
+@lru_cache(2)
+def _adding(dialect: str) -> Any:
+    add = insert_on(dialect, dataset)
+    later = case((dataset.c.last_at < add.excluded.last_at, add.excluded.last_at), else_=dataset.c.last_at)
+    return add.on_conflict_do_update(index_elements=["project_id", "kind", "name"], set_={"last_at": later}).returning(dataset.c.id)

@@ -145,16 +145,29 @@ def waiting(connection: Connection, project_id: int) -> dict[str, Waiting]:
     return {state: Waiting(int(count), float(since)) for state, count, since in connection.execute(query)}
 
 
+def due_items(connection: Connection, project_id: int, state: str, owner: str, most: int) -> tuple[int, list[int]]:
+    """A reference, and items whose deliveries under it are due in a state, to tasks that are there; (0, []) if none is.
+
+    To find them among many that wait takes longer than to take them, and needs no writing.
+    """
+    return _due_items(connection, _due_to_tasks(project_id, state, owner), most)
+
+
+def take_due(connection: Connection, project_id: int, state: str, reference_id: int, item_ids: Sequence[int], owner: str) -> list[Due]:
+    """Take those of these items' deliveries that are still due. Pending ones are `sending` from now on."""
+    due = _due_to_tasks(project_id, state, owner)
+    return _take(connection, due, reference_id, item_ids, owner, sending=state == DeliveryState.PENDING)
+
+
 def take(connection: Connection, project_id: int, state: str, owner: str, most: int) -> list[Due]:
-    """Take deliveries to tasks that are due in a state, all of one reference. Pending ones are `sending` from now on."""
-    due = (*_due(project_id, (state,), owner), item.c.external_id.is_not(None))
-    return _take(connection, due, owner, most, sending=state == DeliveryState.PENDING)
+    """The same for what `due_items` finds."""
+    return take_due(connection, project_id, state, *due_items(connection, project_id, state, owner, most), owner)
 
 
 def take_unlinked(connection: Connection, project_id: int, owner: str, most: int) -> list[Due]:
     """Take deliveries, all of one reference, whose task may have been created or not."""
     due = (*_due(project_id, (DeliveryState.UNKNOWN, DeliveryState.STALE), owner), item.c.external_id.is_(None))
-    return _take(connection, due, owner, most)
+    return _take(connection, due, *_due_items(connection, due, most), owner)
 
 
 def any_sent_by(connection: Connection, project_id: int, owner: str) -> bool:
@@ -328,13 +341,33 @@ def _due(project_id: int, states: Sequence[str], owner: str | None) -> tuple[Col
     return due if owner is None else (*due, or_(delivery.c.owner.is_(None), delivery.c.owner == owner))
 
 
-def _take(connection: Connection, due: Sequence[ColumnElement[bool]], owner: str, most: int, *, sending: bool = False) -> list[Due]:
-    """Take deliveries that are due, all of one reference."""
-    first = connection.execute(_rows().where(*due).order_by(delivery.c.reference_id, delivery.c.item_id).limit(1)).first()
-    if first is None:
-        return []
-    query = _rows().where(*due, delivery.c.reference_id == first.reference_id).order_by(delivery.c.item_id).limit(most)
-    taken = [Due(*_values(row)) for row in connection.execute(query.with_for_update(skip_locked=True, of=delivery))]
+def _due_to_tasks(project_id: int, state: str, owner: str) -> tuple[ColumnElement[bool], ...]:
+    return (*_due(project_id, (state,), owner), item.c.external_id.is_not(None))
+
+
+def _due_items(connection: Connection, due: Sequence[ColumnElement[bool]], most: int) -> tuple[int, list[int]]:
+    """A reference, and the items that are due under it; (0, []) if none is."""
+    of_delivery = (delivery.c.reference_id, delivery.c.item_id)
+    query = select(*of_delivery).join(item, item.c.id == delivery.c.item_id).where(*due).order_by(*of_delivery).limit(most)
+    found = connection.execute(query).all()
+    first = found[0].reference_id if found else 0
+    return first, [row.item_id for row in found if row.reference_id == first]
+
+
+def _take(
+    connection: Connection,
+    due: Sequence[ColumnElement[bool]],
+    reference_id: int,
+    item_ids: Sequence[int],
+    owner: str,
+    *,
+    sending: bool = False,
+) -> list[Due]:
+    """Take those of these items' deliveries under a reference that are due."""
+    taken: list[Due] = []
+    for ids in chunks(item_ids):
+        query = _rows().where(*due, delivery.c.reference_id == reference_id, delivery.c.item_id.in_(ids)).order_by(delivery.c.item_id)
+        taken += [Due(*_values(row)) for row in connection.execute(query.with_for_update(skip_locked=True, of=delivery))]
     _hold(connection, taken, owner, sending=sending)
     return taken
 

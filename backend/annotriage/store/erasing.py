@@ -96,14 +96,12 @@ def _file_of(media: str) -> str:
 
 
 def erase(connection: Connection, project: Project, items: Sequence[Doomed]) -> None:
-    """Erase items from everything but the files of references."""
+    """Erase items from everything but the inbox and the files of references."""
     ids = [lost.id for lost in items]
     datasets = [id for some in chunks(ids) for id in _datasets(connection, some)]
-    names = {name for lost in items for name in lost.names}
-    tasks = {lost.external_id for lost in items if lost.external_id}
+    names, tasks = _names(items)
     mentioned = _pattern(tasks, names)
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("PRAGMA secure_delete=ON")  # freed pages are overwritten
+    _overwrite_freed(connection)
     with recounted(connection, ids):
         for some in chunks(ids):
             connection.execute(item.delete().where(item.c.id.in_(some)))
@@ -114,9 +112,30 @@ def erase(connection: Connection, project: Project, items: Sequence[Doomed]) -> 
     trainings.forget_items(connection, project.id, partial(mentioned.sub, ERASED))
     forget_insights(connection, project.id)
     drop_unused(connection)
-    _out_of_inbox(connection, mentioned)
     _out_of_history(connection, project, tasks, mentioned)
     _out_of_samples(connection, names, {lost.face for lost in items if lost.face})
+
+
+def erase_from_inbox(connection: Connection, items: Sequence[Doomed]) -> None:
+    """Erase webhooks that speak of the items, read or not: what else they told, the polls bring. connection: to the inbox."""
+    names, tasks = _names(items)
+    mentioned = _pattern(tasks, names)
+    _overwrite_freed(connection)
+    for id in connection.execute(select(inbox.c.id)).scalars().all():
+        body, error = connection.execute(select(inbox.c.body, inbox.c.error).where(inbox.c.id == id)).one()
+        if mentioned.search(bytes(body).decode("utf-8", "replace").replace("\\/", "/")) or mentioned.search(error or ""):
+            connection.execute(inbox.delete().where(inbox.c.id == id))
+
+
+def _names(items: Sequence[Doomed]) -> tuple[set[str], set[str]]:
+    """By which they go anywhere; and those of them that are numbers of tasks."""
+    return {name for lost in items for name in lost.names}, {lost.external_id for lost in items if lost.external_id}
+
+
+def _overwrite_freed(connection: Connection) -> None:
+    """What is erased from now on leaves nothing in freed pages of SQLite."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA secure_delete=ON")
 
 
 def _datasets(connection: Connection, ids: Sequence[int]) -> list[int]:
@@ -151,14 +170,6 @@ def _out_of_snapshots(connection: Connection, datasets: Sequence[int], names: Co
             if group["medoid"] in names:
                 group["medoid"] = next(iter(group["ids"]), "")
         connection.execute(update(snapshot).where(snapshot.c.id == id).values(facts=facts))
-
-
-def _out_of_inbox(connection: Connection, mentioned: re.Pattern[str]) -> None:
-    """Webhooks that speak of the items, read or not: what else they told, the polls bring."""
-    for id in connection.execute(select(inbox.c.id)).scalars().all():
-        body, error = connection.execute(select(inbox.c.body, inbox.c.error).where(inbox.c.id == id)).one()
-        if mentioned.search(bytes(body).decode("utf-8", "replace").replace("\\/", "/")) or mentioned.search(error or ""):
-            connection.execute(inbox.delete().where(inbox.c.id == id))
 
 
 def _out_of_history(connection: Connection, project: Project, tasks: Collection[str], mentioned: re.Pattern[str]) -> None:

@@ -19,7 +19,7 @@ from annotriage.errors import StateError, UnknownError
 from annotriage.labeling_tool import Task
 from annotriage.states import GoldState, Route, Time
 from annotriage.store.counters import chunks
-from annotriage.store.database import insert, texts
+from annotriage.store.database import among, insert, texts
 from annotriage.store.deliveries import enqueue
 from annotriage.store.projects import Project
 from annotriage.store.schema import delivery, gold, item, review, spot_check, thumbnail
@@ -85,8 +85,10 @@ def is_source(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
 
 def copies_among(connection: Connection, item_ids: Sequence[int]) -> frozenset[int]:
     """Which of these items are gold tasks."""
-    query = select(gold.c.item_id)
-    return frozenset(id for ids in chunks(item_ids) for id in connection.execute(query.where(gold.c.item_id.in_(ids))).scalars())
+    return frozenset(id for ids in chunks(item_ids) for id in connection.execute(_COPIES, {"these": ids}).scalars())
+
+
+_COPIES = select(gold.c.item_id).where(gold.c.item_id.in_(among("these")))
 
 
 def source_of(connection: Connection, item_id: int) -> int | None:

@@ -461,7 +461,7 @@ field_write = Table(
     Index(None, "project_id", "state", "not_before", "trust"),
 )
 
-inbox = Table(
+inbox = Table(  # on SQLite its rows are in a file of their own (database.Store.inbox), and the database's own table stays empty
     "inbox",
     metadata,
     _id(),

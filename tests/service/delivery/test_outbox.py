@@ -11,7 +11,7 @@ from delivery_states import states
 from memory_tool import Failure
 from sqlalchemy import event, select
 
-from annotriage.errors import OutcomeUnknown, ToolError, ToolRefused, ToolUnavailable
+from annotriage.errors import OutcomeUnknown, StoreError, ToolError, ToolRefused, ToolUnavailable
 from annotriage.store import deliveries
 from annotriage.store.pushing import PushedItem, add_pushed
 from annotriage.store.schema import delivery, item
@@ -29,9 +29,10 @@ every_place = pytest.mark.parametrize("after", [0, 3, TASKS - 1])
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
-    """No waiting between two readings or before another try."""
+    """No waiting between two readings or before another try; and few predictions in a transaction, so that there are several."""
     monkeypatch.setattr("annotriage.store.deliveries.AGREED_SECONDS", 0.0)
     monkeypatch.setattr("annotriage.service.delivery.outbox.BACK_OFF", (0.0,))
+    monkeypatch.setattr("annotriage.service.delivery.outbox.AT_ONCE", 3)
 
 
 @pytest.fixture
@@ -276,6 +277,26 @@ def test_what_was_sent_as_the_database_went_away_is_delivered_once(process, judg
     assert [len(tool.shown(id)) for id in ids] == [1] * TASKS
 
 
+@databases.both
+def test_where_the_database_goes_away_between_two_parts_what_was_written_down_stays_and_the_rest_is_read_back(process, judged, worker):
+    project, tool, ids = judged()
+    calls, ended = [], []
+
+    def goes_away(connection):
+        if "deliver" in calls and connection.get_execution_options().get("writing"):
+            ended.append(connection)
+            if len(ended) == 2:
+                raise StoreError("away")
+
+    tool.faults = calls.append
+    event.listen(process.store.engine, "commit", goes_away)
+    assert not worker.delivery.step()
+    assert states_of(process, project) == {"confirmed": 3, "unknown": TASKS - 3}
+    recover(worker)
+    assert states_of(process, project) == {"confirmed": TASKS}
+    assert [len(tool.shown(id)) for id in ids] == [1] * TASKS
+
+
 def test_an_answer_that_comes_after_the_process_was_held_for_dead_changes_nothing(process, judged, worker):
     """Another process has read back what became of the call, and is sending what was missing."""
     project, tool, _ = judged()
@@ -330,7 +351,15 @@ def test_an_idle_round_writes_nothing(process, judged, worker):
     assert not any(begun)
 
 
-def test_missing_predictions_are_queued_again_in_one_transaction_however_many_they_are(process, judged, worker):
+def test_many_predictions_are_taken_and_written_down_a_few_at_a_time(process, judged, worker):
+    judged()
+    begun = transactions(process)
+    worker.delivery.step()
+    assert sum(begun) == 7, "three parts are taken, three written down, and the version is named"
+
+
+def test_missing_predictions_are_queued_again_in_one_transaction_however_many_they_are(process, judged, worker, monkeypatch):
+    monkeypatch.setattr("annotriage.service.delivery.outbox.AT_ONCE", TASKS)
     project, tool, _ = judged()
     tool.lose_answers = 1
     worker.delivery.step()

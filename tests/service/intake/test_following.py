@@ -68,12 +68,12 @@ def test_a_poll_does_not_wait_for_a_long_inbox(process, connect, poll, picture, 
     told, untold = (tool.add(picture(image)) for image in digits.incoming[0][:2])
     del tool.tasks_by_id[told.id]
     body = {"action": "TASKS_DELETED", "project": {"id": 1}, "tasks": [{"id": int(told.id)}]}
-    with process.store.writing() as connection:
+    with process.store.inbox.writing() as connection:
         for _ in range(100):
             inbox.put(connection, json.dumps(body).encode())
     poll()
     assert list(answered(process)) == [untold.id]
-    with process.store.reading() as connection:
+    with process.store.inbox.reading() as connection:
         assert len(inbox.unread(connection, 100)) > 50
 
 
@@ -269,21 +269,21 @@ def test_a_webhook_that_fails_in_a_way_nobody_foresaw_is_set_aside_and_holds_up_
         {"action": "ANNOTATION_CREATED", "project": {"id": 1}, "task": {"id": int(answer.id)}, "annotation": {"task": int(answer.id)}},
         {"action": "TASKS_CREATED", "project": {"id": 1}, "tasks": [{"id": int(created.id), "data": {"image": created.media}}]},
     ]
-    with process.store.writing() as connection:
+    with process.store.inbox.writing() as connection:
         for body in bodies:
             inbox.put(connection, json.dumps(body).encode())
     follower = Follower(process)
     assert follower.read_inbox()
     assert not follower.read_inbox()
     assert list(answered(process)) == [created.id]
-    with process.store.reading() as connection:
+    with process.store.inbox.reading() as connection:
         (trouble,) = inbox.troubles(connection)
     assert trouble.error == r"ZeroDivisionError: half \ud83d"
 
 
 def put_created(process, *webhooks):
     """Webhooks of new tasks, each of the tasks with these ids."""
-    with process.store.writing() as connection:
+    with process.store.inbox.writing() as connection:
         for ids in webhooks:
             tasks = [{"id": int(id), "data": {}} for id in ids]
             inbox.put(connection, json.dumps({"action": "TASKS_CREATED", "project": {"id": 1}, "tasks": tasks}).encode())
@@ -310,7 +310,7 @@ def test_of_webhooks_that_are_read_together_one_that_cannot_be_acted_upon_holds_
     assert follower.read_inbox()
     assert not follower.read_inbox()
     assert list(answered(process)) == ids
-    with process.store.reading() as connection:
+    with process.store.inbox.reading() as connection:
         assert len(inbox.troubles(connection)) == 1
 
 

@@ -223,7 +223,8 @@ def test_a_webhook_is_kept_and_training_queues_one_recalibration(connect, proces
     predictor.take_event(b"anything")
     predictor.train("1")
     predictor.train("1")
-    with process.store.reading() as connection:
+    with process.store.inbox.reading() as connection:
         assert [row.body for row in unread(connection, 5)] == [b"anything"]
+    with process.store.reading() as connection:
         assert [(row.kind, row.state) for row in jobs_of(connection, project.id)] == [("recalibrate", "queued")]
         assert get_project(connection, project.id).pause is None

@@ -137,11 +137,11 @@ def test_without_a_project_it_says_how_to_connect_one(checks):
 
 
 def test_webhooks_that_nobody_reads_or_can_read_are_told(checks, process):
-    with process.store.writing() as connection:
+    with process.store.inbox.writing() as connection:
         for _ in range(PILED_UP + 1):
             inbox.put(connection, b"{}")
     assert f"{PILED_UP + 1:,} were not read" in checks()["webhooks"].found
-    with process.store.writing() as connection:
+    with process.store.inbox.writing() as connection:
         for row in inbox.unread(connection, PILED_UP + 1):
             inbox.done(connection, [row.id])
         inbox.put(connection, b"?")
@@ -188,7 +188,7 @@ def test_webhooks_that_do_not_arrive_are_told(checks, process, connect, worker, 
         connection.execute(update(item).values(at=time.time() - 3600))
     assert checks("3")["webhooks arrive"].ok is False
     body = json.dumps({"action": "TASKS_CREATED", "project": {"id": 3}, "tasks": [{"id": int(task.id), "data": {}}]})
-    with process.store.writing() as connection:
+    with process.store.inbox.writing() as connection:
         inbox.put(connection, body.encode())
     worker.settle()
     assert checks("3")["webhooks arrive"].ok

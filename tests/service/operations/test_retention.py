@@ -60,7 +60,7 @@ def test_thumbnails_go_after_their_days_unless_their_items_wait_for_people(proce
 
 
 def test_webhooks_that_could_not_be_read_go_after_their_days_and_new_ones_stay(process):
-    with process.store.writing() as connection:
+    with process.store.inbox.writing() as connection:
         for _ in range(3):
             inbox.put(connection, b"what")
         first, second, _ = (row.id for row in inbox.unread(connection, 3))
@@ -68,5 +68,5 @@ def test_webhooks_that_could_not_be_read_go_after_their_days_and_new_ones_stay(p
             inbox.failed(connection, id, "no JSON")
         connection.execute(update(inbox_table).where(inbox_table.c.id != second).values(at=time.time() - 31 * DAY))
     keep(process)
-    with process.store.reading() as connection:
+    with process.store.inbox.reading() as connection:
         assert inbox.states(connection) == {"new": 1, "failed": 1}

@@ -22,13 +22,15 @@ from annotriage.service.operations.loops import Loop, ProjectStep
 from annotriage.service.operations.process import Process
 from annotriage.states import DeliveryState, EventKind
 from annotriage.store import deliveries, field_writes, items, work
+from annotriage.store.counters import chunks
 from annotriage.store.deliveries import Due, Waiting
 from annotriage.store.events import note
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project, change_project
 from annotriage.text import storable
 
-MOST = 5_000  # predictions in one call
+MOST = 5_000  # predictions in one call,
+AT_ONCE = 500  # and of them that are taken, or written down, in one transaction: others wait for each
 PATIENCE = 10.0  # seconds for which the first one waits for others while more are being judged,
 PACE = 9.0  # and so many times what the last call took: each call makes the tool count its whole project, and media come from it too
 IDLE_SECONDS = 0.2
@@ -87,9 +89,12 @@ class Delivery:
                 pending.count < MOST and self._collects(project, pending) and work.waiting(connection, project.id, project.reference_id)
             ):
                 return False
-        with self._process.store.writing() as connection:
-            most = self._most.get(project.id, MOST)
-            taken = deliveries.take(connection, project.id, DeliveryState.PENDING, self._process.owner, most)
+            most, owner = self._most.get(project.id, MOST), self._process.owner
+            reference_id, ids = deliveries.due_items(connection, project.id, DeliveryState.PENDING, owner, most)
+        taken: list[Due] = []
+        for some in chunks(ids, AT_ONCE):
+            with self._process.store.writing() as connection:
+                taken += deliveries.take_due(connection, project.id, DeliveryState.PENDING, reference_id, some, owner)
         if not taken:
             return False
         shown = [Shown(due.task_id, due.labels, due.trust) for due in taken]
@@ -157,10 +162,23 @@ class Delivery:
     # -- what came of it
 
     def _finish(self, project: Project, taken: Mapping[str, Due], outcomes: Outcomes, *, created: bool = False) -> None:
-        """Write down what became of each. Raises what ended the call early, afterwards.
+        """Write down what became of each. Raises what ended the call early, afterwards."""
+        for some in chunks(list(taken.items()), AT_ONCE):
+            self._write_down(dict(some), outcomes, created=created)
+        reasons = {reason for key, reason in outcomes.refused.items() if key in taken}
+        refused, gone = (sum(key in of for key in taken) for of in (outcomes.refused, outcomes.gone))
+        if refused == len(taken):
+            with self._process.store.writing() as connection:
+                note(connection, project.id, EventKind.REFUSED, error=min(reasons))
+        if refused or gone:
+            about = {"project": project.external_id, "gone": gone, "refused": refused}
+            log("predictions refused", level=logging.WARNING, reasons=sorted(reasons)[:3], **about)
+        if outcomes.error is not None:
+            raise outcomes.error
 
-        What another verdict made stale meanwhile stays so if it may have been sent, and is simply pending if it was not.
-        """
+    def _write_down(self, taken: Mapping[str, Due], outcomes: Outcomes, *, created: bool) -> None:
+        """In one transaction. What another verdict made stale meanwhile stays so if it may have been sent, and is simply pending if it was
+        not."""
         done, unknown, gone = ([due for key, due in taken.items() if key in of] for of in (outcomes.done, outcomes.unknown, outcomes.gone))
         refused = {key: reason for key, reason in outcomes.refused.items() if key in taken}
         known = {*outcomes.done, *outcomes.unknown, *outcomes.gone, *refused}
@@ -182,13 +200,6 @@ class Delivery:
                 move(some, (DeliveryState.SENDING,), state, not_before=not_before, error=reason, attempts=attempts + 1)
                 move(some, (DeliveryState.STALE,), DeliveryState.PENDING)
             move(_items(unsent), (DeliveryState.SENDING, DeliveryState.STALE), DeliveryState.PENDING, error=error)
-            if len(refused) == len(taken):
-                note(connection, project.id, EventKind.REFUSED, error=next(iter(refused.values())))
-        if refused or gone:
-            about = {"project": project.external_id, "gone": len(gone), "refused": len(refused)}
-            log("predictions refused", level=logging.WARNING, reasons=sorted(set(refused.values()))[:3], **about)
-        if outcomes.error is not None:
-            raise outcomes.error
 
 
 def _outcomes(call: Callable[[], Outcomes], keys: Iterable[str]) -> Outcomes:

@@ -77,7 +77,7 @@ class Follower:
             return self._read_inbox()
 
     def _read_inbox(self) -> bool:
-        with self._process.store.reading() as connection:
+        with self._process.store.inbox.reading() as connection:
             rows = inbox.unread(connection, READ_AT_ONCE)
         events: list[tuple[int, Event]] = []
         for row in rows:
@@ -105,7 +105,7 @@ class Follower:
                 self._set_aside(ids[0], error)
                 return
             log("webhook is left to the polls", level=logging.WARNING, webhook=ids[0], error=error)  # they bring what it told
-        with self._process.store.writing() as connection:
+        with self._process.store.inbox.writing() as connection:
             inbox.done(connection, ids)
 
     def _set_aside(self, id: int, error: Exception) -> None:
@@ -116,7 +116,7 @@ class Follower:
         else:
             logging.getLogger(__name__).error("webhook %s: nobody foresaw this", id, exc_info=error)
             text = storable(f"{type(error).__name__}: {error}")[:LONGEST_ERROR]
-        with self._process.store.writing() as connection:
+        with self._process.store.inbox.writing() as connection:
             inbox.failed(connection, id, text)
 
     def _act(self, event: Event, at_once: int) -> None:
@@ -316,7 +316,8 @@ class Follower:
                 new = items.add_tasks(connection, present, tasks)
                 if not told:
                     items.take_back(connection, present, [task.id for task in tasks])
-                take_reviews(connection, present, tasks)
+                if new < len(tasks) or any(task.reviews is not None for task in tasks):  # else all is as it was just written
+                    take_reviews(connection, present, tasks)
         except (AnnotriageError, *DATABASE_TROUBLE):
             raise
         except Exception as error:

@@ -84,14 +84,14 @@ class StorePredictor:
             self._taking.release()
 
     def _put(self, bodies: Sequence[bytes]) -> None:
-        with self._store.writing() as connection:
+        with self._store.inbox.writing() as connection:
             inbox.put(connection, *bodies)
 
     def _is_full(self) -> bool:
         until, full = self._full
         if time.monotonic() > until:
             self._full = time.monotonic() + FULL_SECONDS, full  # the others do not look at the same moment
-            with self._store.reading() as connection:
+            with self._store.inbox.reading() as connection:
                 full = inbox.is_full(connection)
             self._full = time.monotonic() + FULL_SECONDS, full
         return full

@@ -83,6 +83,7 @@ def _service(process: Process) -> Iterator[Check]:
     with process.store.reading() as connection:
         living = work.living(connection)
         roles = Counter(row.role for row in living)
+    with process.store.inbox.reading() as connection:
         states = inbox.states(connection)
         troubles = inbox.troubles(connection, 1)
     missing = [role for role in ("web", "worker", "jobs") if not roles[role]]

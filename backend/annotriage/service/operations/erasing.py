@@ -64,6 +64,8 @@ def erase(process: Process, project: Project, names: Sequence[str], by: str) -> 
     kept_as = {name for item in items for name in (*item.names, str(item.id))}
     faces = {item.face for item in items if item.face}
     changed = [name for id in references if (name := _rewrite(process, id, kept_as, faces)) is not None]
+    with process.store.inbox.writing() as connection:
+        queries.erase_from_inbox(connection, items)
     with process.store.writing() as connection:
         # Before anything is erased: who keeps what it found holds its job first, too, and neither waits for the other for ever.
         looked |= stop_looks(connection, project.id)

@@ -186,6 +186,7 @@ def clean(process: Process) -> bool:
     settings, now = process.settings, time.time()
     with process.store.writing() as connection:
         dropped = snapshots.thin_out(connection)
+    with process.store.inbox.writing() as connection:
         unread = inbox.drop_failed(connection, now - settings.keep_inbox_days * DAY)
     pictures = 0
     while settings.keep_thumbnails_days and not process.stopping.is_set():

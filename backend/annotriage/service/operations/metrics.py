@@ -78,9 +78,10 @@ class _State(Collector):
                     stopped.add_metric((id, what), float(bool(holds)))
                 if project.read_until:
                     poll.add_metric((id,), max(0.0, time.time() - project.read_until))
-            for state, count in unread.states(connection).items():
-                inbox.add_metric((state,), count)
             roles = [row.role for row in work.living(connection)]
             for role in ("web", "worker", "jobs"):
                 alive.add_metric((role,), roles.count(role))
+        with self._process.store.inbox.reading() as connection:
+            for state, count in unread.states(connection).items():
+                inbox.add_metric((state,), count)
         yield from (items, unanswered, queue, waiting, deliveries, inbox, stopped, poll, alive)

@@ -74,8 +74,8 @@ def add_views(routes: Routes) -> None:
     process = routes.process
 
     def system() -> SystemPage:
-        with process.store.reading() as connection:
-            return _page(connection, process)
+        with process.store.reading() as connection, process.store.inbox.reading() as arrived:
+            return _page(connection, arrived, process)
 
     def checks() -> ChecksPage:
         from annotriage.service.operations.doctor import checks_of
@@ -100,21 +100,22 @@ def add_views(routes: Routes) -> None:
 
     @routes.pages.post("/system/clear-inbox")
     def clear_inbox() -> ResponseReturnValue:
-        with process.store.writing() as connection:
+        with process.store.inbox.writing() as connection:
             gone = inbox.clear(connection)
         flash(f"{count(gone, 'webhook')} forgotten; what they told, the polls brought.", "done")
         return redirect(url_for("web.system"), 303)
 
 
-def _page(connection: Connection, process: Process) -> SystemPage:
+def _page(connection: Connection, arrived: Connection, process: Process) -> SystemPage:
+    """arrived: of the inbox."""
     living, known = work.living(connection), visited_projects(connection)
     names = {project.id: project.external_id for project in known}
     alive = {found.role for found in living}
     return SystemPage(
         processes=[(found, found in living) for found in work.registered(connection)],
         missing=[role for role in ROLES if role not in alive],
-        inbox=inbox.states(connection),
-        unread=inbox.troubles(connection, LISTED),
+        inbox=inbox.states(arrived),
+        unread=inbox.troubles(arrived, LISTED),
         projects=[_work(connection, project) for project in known],
         jobs=[(names[job.project_id], job) for job in jobs_of(connection, limit=LISTED)],
         database="SQLite, in a file of this machine" if process.store.is_sqlite else "PostgreSQL",
