@@ -221,7 +221,7 @@ class TestQueue:
             connection.execute(update(item).where(item.c.id.in_(ids[:3])).values(trust=own))
         found = walk(100)
         with store.reading() as connection:
-            ranks = dict(connection.execute(select(verdict.c.item_id, verdict.c.trust)).all()) | dict.fromkeys(ids[8:], 0.1)
+            ranks = dict(connection.execute(select(verdict.c.item_id, verdict.c.trust)).all()) | dict.fromkeys([SPOT_CHECK, *ids[8:]], 0.1)
         assert [ranks[id] for id in found] == sorted((ranks[id] for id in found), reverse=order == "boundary")
         assert walk(1) == walk(2) == found
         assert len(found) == len(before) + n
