@@ -74,6 +74,7 @@ HOT = {
     "spot checks that wait": lambda c, p: spot_checks.outstanding(c, p.id, p.reference_id),
     "spot checks answered meanwhile": lambda c, p: spot_checks.answered_meanwhile(c, p.id),
     "spot checks to be confirmed": lambda c, p: spot_checks.unconfirmed(c, p.id),
+    "spot checks by state": lambda c, p: spot_checks.automatic_counts(c, p.id, p.reference_id),
     "late spot checks": lambda c, p: spot_checks.open_since(c, p.id, p.reference_id, 1e12),
     "answers on automatic labels": lambda c, p: spot_checks.settled_sureness(c, p.id, p.reference_id),
     "what may be learned": lambda c, p: spot_checks.learnable(c, p.id, 5),
@@ -128,6 +129,19 @@ class TestQueryPlans:
         plans = plans_of(store, filled.project, lambda connection, project: browsing.failures(connection, project, 5, of))
         assert any("ix_verdict_failure" in step for step, _ in plans)
         assert not any("TEMP B-TREE" in step for step, _ in plans)
+
+    def test_newest_first_spot_checks_are_read_in_their_order_and_not_sorted(self, store, filled):
+        filled.judged(20)
+        filled.judged(20, spot_check="sample")
+        plans = plans_of(store, filled.project, lambda c, p: queue.queue_page(c, p, order="newest", filters=Filters(state=None), limit=5))
+        steps = [step for step, sql in plans if "UNION ALL" in sql]
+        ways = [
+            steps[place + 1 :] for place, step in enumerate(steps) if step.startswith("SEARCH spot_check USING") and "INTEGER" not in step
+        ]
+        assert len(ways) == 4
+        for way in ways:
+            within = way[: next(place for place, step in enumerate(way) if step.startswith("SCAN"))]
+            assert not any("TEMP B-TREE" in step for step in within)
 
     def test_what_may_be_learned_is_counted_along_peoples_answers(self, store, filled):
         """In the order of the queue all spot checks may come before the first item that counts."""

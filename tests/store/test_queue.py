@@ -215,7 +215,14 @@ class TestQueue:
         with store.writing() as connection:
             set_answers(connection, {id: Answer("resolved", ("cat",), at=1.0) for id in ids[:8]})
             spot_checks.move(connection, [spot_checks.Move(id, "open", "right", ("cat",), 1.0) for id in ids[:8]])
+            # some were taken out of the queue and came back: the tool shows their own trust
+            connection.execute(update(verdict).where(verdict.c.item_id.in_(ids[:3])).values(shown_trust=verdict.c.trust))
+            own = select(verdict.c.trust).where(verdict.c.item_id == item.c.id).scalar_subquery()
+            connection.execute(update(item).where(item.c.id.in_(ids[:3])).values(trust=own))
         found = walk(100)
+        with store.reading() as connection:
+            ranks = dict(connection.execute(select(verdict.c.item_id, verdict.c.trust)).all()) | dict.fromkeys([SPOT_CHECK, *ids[8:]], 0.1)
+        assert [ranks[id] for id in found] == sorted((ranks[id] for id in found), reverse=order == "boundary")
         assert walk(1) == walk(2) == found
         assert len(found) == len(before) + n
         of_class = walk(100, label="cat")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from stores import on_postgresql, while_it_waits
 
 from annotriage.labeling_tool import Review
 from annotriage.service.guarantee.spot_checks import settle
 from annotriage.states import SpotCheckState
-from annotriage.store import deliveries, spot_checks
+from annotriage.store import deliveries, items, spot_checks
 from annotriage.store.projects import change_project
 from annotriage.store.reviews import keep_reviews
+from annotriage.store.schema import spot_check
 from annotriage.store.spot_checks import Move
 
 
@@ -51,6 +54,31 @@ class TestSpotChecks:
             assert spot_checks.sample_size(connection, filled.project.id) == (1, 3)
             (answered,) = spot_checks.sample_answers(connection, filled.project.id)
             assert (answered.id, answered.given) == (ids[0], ("cat",))
+
+    def test_what_waits_is_counted_without_what_was_deleted_and_dated_by_the_first_of_the_rest(self, store, filled):
+        ids = filled.judged(6, spot_check="sample")
+        of = (filled.project.id, filled.project.reference_id)
+        with store.writing() as connection:
+            for place, id in enumerate(ids):
+                connection.execute(spot_check.update().where(spot_check.c.item_id == id).values(drawn_at=10.0 + place))
+            says(connection, filled, ids[1], "ann", "dog")
+            says(connection, filled, ids[5], "ann", "cat")
+            items.mark_gone(connection, [ids[0], ids[3]])
+            assert spot_checks.outstanding(connection, *of) == (3, 11.0)
+            assert spot_checks.open_since(connection, *of, 14.0) == 1
+            assert spot_checks.automatic_drawn(connection, *of) == 4
+            assert spot_checks.outstanding(connection, filled.project.id, filled.references[1]) == (0, None)
+
+    def test_automatic_ones_are_as_many_of_each_state_as_their_answers_say(self, store, filled):
+        ids = filled.judged(5, spot_check="sample")
+        filled.judged(2, "outlier", spot_check="sample")
+        of = (filled.project.id, filled.project.reference_id)
+        with store.writing() as connection:
+            for id, label in zip(ids[:3], ("cat", "cat", "dog"), strict=True):
+                says(connection, filled, id, "ann", label)
+            counts = spot_checks.automatic_counts(connection, *of)
+            assert counts == {"right": 2, "disagreed": 1, "open": 2}
+            assert Counter(spot_checks.automatic_answers(connection, *of)) == Counter(counts) - Counter(open=2)
 
     def test_one_that_waits_moves_to_the_next_reference_unless_its_label_is_seen_there(self, store, filled):
         _, new = filled.references

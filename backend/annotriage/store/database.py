@@ -14,6 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from enum import StrEnum
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import IO, Any, Concatenate, ParamSpec, TypeVar
@@ -28,6 +29,7 @@ from sqlalchemy import (
     Engine,
     Float,
     Insert,
+    LargeBinary,
     Table,
     Text,
     Update,
@@ -409,18 +411,34 @@ def execute_columns(connection: Connection, statement: Insert | Update, columns:
     written = []
     for name, convert, constant in parameters:
         values = columns[name] if name in columns else [constant] * count
-        written.append(values if convert is None else [convert(value) for value in values])
+        written.append(values if convert is None else convert(values))
     connection.exec_driver_sql(sql, list(zip(*written, strict=True)))
 
 
 @lru_cache(32)
-def _compiled(statement: Insert | Update, dialect: Dialect, keys: tuple[str, ...]) -> tuple[str, list[tuple[str, Any, Any]]]:
-    """A statement for rows with these keys, and of each of its parameters the name, what converts it, and the value that stands in the
-    statement itself."""
+def _compiled(
+    statement: Insert | Update, dialect: Dialect, keys: tuple[str, ...]
+) -> tuple[str, list[tuple[str, Callable[[Sequence[Any]], Sequence[Any]] | None, Any]]]:
+    """A statement for rows with these keys, and of each of its parameters the name, what converts a column of it, and the value that stands
+    in the statement itself."""
     compiled: Any = statement.compile(dialect=dialect, column_keys=list(keys))
     constants = compiled.params
-    processors = [(name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect)) for name in compiled.positiontup]
-    return str(compiled), [(name, convert, constants.get(name)) for name, convert in processors]
+    return str(compiled), [(name, _converter(compiled.binds[name].type, dialect), constants.get(name)) for name in compiled.positiontup]
+
+
+def _converter(kind: Any, dialect: Dialect) -> Callable[[Sequence[Any]], Sequence[Any]] | None:
+    """What makes of values of this type what SQLite's driver takes; None where it takes them as they are."""
+    if isinstance(kind, Text):
+        return _texts
+    convert = None if isinstance(kind, LargeBinary) else kind.dialect_impl(dialect).bind_processor(dialect)
+    return None if convert is None else lambda values: [convert(value) for value in values]
+
+
+def _texts(values: Sequence[Any]) -> Sequence[Any]:
+    """The same with plain texts for members of enums: for each of those the driver looks through its adapters first."""
+    if any(issubclass(kind, StrEnum) for kind in set(map(type, values))):
+        return [str(value) if isinstance(value, StrEnum) else value for value in values]
+    return values
 
 
 class whole(FunctionElement[float]):  # noqa: N801, a function of SQL

@@ -357,7 +357,7 @@ def _parts(connection: Connection, project: Project, filters: Filters, way: _Way
     left = tests(project, filters, dataset=True)
     many = _many(connection, project, LOOKED_AT if left and way.most else way.most)
     there = (item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone)
-    drawn = select(item.c.id).join(spot_check, spot_check.c.item_id == item.c.id)
+    drawn = select(spot_check.c.item_id.label("id")).select_from(spot_check).join(item, item.c.id == spot_check.c.item_id)
     drawn = drawn.where(spot_check.c.project_id == project.id, *stands(filters))
     none_drawn = ~exists().where(spot_check.c.item_id == item.c.id)
     plain: list[Part] = [(select(item.c.id).where(*within, *there, none_drawn), item.c.trust) for within in ranges(filters)]

@@ -208,12 +208,14 @@ item = Table(
     Index(None, "project_id", "id"),
 )
 Index("ix_item_gone", item.c.project_id, sqlite_where=text("gone = 1"), postgresql_where=text("gone"))  # few, left out of counts
-# The queue, strangest first and newest first; and what of it is `auto`, for acceptance.
-_waits = (item.c.project_id, item.c.answer, item.c.dismissed, item.c.labelled, item.c.gone, item.c.route)
+# The queue, strangest first and newest first; and what of it is `auto`, for acceptance. Of judged items: what waits for the model is
+# written into neither, and not taken out of them again with its verdict.
+_listed = (item.c.project_id, item.c.answer, item.c.dismissed, item.c.labelled, item.c.gone, item.c.route)
+_judged = {"sqlite_where": text("route IS NOT NULL"), "postgresql_where": text("route IS NOT NULL")}
 Index("ix_item_answered", item.c.project_id, item.c.machine, item.c.answered_at)  # how fast people are
 Index("ix_item_sent", item.c.project_id, sqlite_where=text("sent_by IS NOT NULL"), postgresql_where=text("sent_by IS NOT NULL"))  # few
-Index("ix_item_queue", *_waits, item.c.trust, item.c.id)
-Index("ix_item_newest", *_waits, item.c.id)
+Index("ix_item_queue", *_listed, item.c.trust, item.c.id, **_judged)
+Index("ix_item_newest", *_listed, item.c.id, **_judged)
 
 item_dataset = Table(
     "item_dataset",
@@ -221,6 +223,7 @@ item_dataset = Table(
     _of("dataset", primary=True),
     _of("item", primary=True),
     Index(None, "item_id"),
+    sqlite_with_rowid=False,  # its key is all that a row holds: kept once, not twice
 )
 
 verdict = Table(
@@ -251,7 +254,8 @@ verdict = Table(
     Column("at", Float, nullable=False),
     Index(None, "project_id", "reference_id", "route", "trust", "item_id"),
     Index(None, "project_id", "reference_id", "at"),
-    Index("ix_verdict_preview", "project_id", "reference_id", "label", "score", "sureness"),  # all that a preview counts by
+    # All that a preview counts by, in the order in which items come: an index in any other order is written all over the place.
+    Index("ix_verdict_preview", "project_id", "reference_id", "label", "item_id", "score", "sureness"),
 )
 
 # What could not be judged: few. The pages list it by kind.
@@ -428,6 +432,7 @@ delivery = Table(
     Column("error", Text),
     Column("at", Float, nullable=False),
     Index(None, "project_id", "state", "not_before"),
+    sqlite_with_rowid=False,  # its rows are short, and asked for by their key
 )
 
 # What went wrong, the latest first: few, beside hundreds of thousands that went well.
@@ -535,11 +540,11 @@ spot_check = Table(
     Column("drawn_at", Float, nullable=False),
     Column("answered_at", Float),
     Column("decided_by", Text),  # who settled it, where nobody else was there to give a second answer
-    Index(None, "project_id", "state"),
+    Index(None, "project_id", "state", "item_id"),
     Index(None, "project_id", "answered_at"),
     # All that they are counted by.
     Index("ix_spot_check_counted", "project_id", "kind", "state", "answered_at"),
-    Index("ix_spot_check_drawn", "project_id", "reference_id", "route"),
+    Index("ix_spot_check_drawn", "project_id", "reference_id", "route", "state", "drawn_at"),
 )
 DISAGREED = text("spot_check.state = 'disagreed'")
 _disagreed = text("state = 'disagreed'")  # few, and looked for by every page

@@ -229,6 +229,12 @@ def automatic_answers(connection: Connection, project_id: int, reference_id: int
     return [states[state] for state in connection.execute(query).scalars().all()]
 
 
+def automatic_counts(connection: Connection, project_id: int, reference_id: int) -> dict[SpotCheckState, int]:
+    """How many spot checks of automatic labels are in each state; those in which there is none are left out."""
+    query = select(spot_check.c.state, func.count()).where(_automatic(project_id, reference_id)).group_by(spot_check.c.state)
+    return {SpotCheckState(state): int(n) for state, n in connection.execute(query)}
+
+
 def settled_sureness(connection: Connection, project_id: int, reference_id: int) -> list[tuple[float, bool]]:
     """How sure each automatic label is whose spot check people settled, and whether it was wrong."""
     query = (
@@ -270,26 +276,17 @@ def decide(connection: Connection, item_id: int, state: SpotCheckState, labels: 
 
 def outstanding(connection: Connection, project_id: int, reference_id: int) -> tuple[int, float | None]:
     """How many spot checks of automatic labels are not settled, and when the oldest of them was drawn."""
-    query = (
-        select(func.count(), func.min(spot_check.c.drawn_at))
-        .join(item, item.c.id == spot_check.c.item_id)
-        .where(_automatic(project_id, reference_id), spot_check.c.state.in_(UNSETTLED), ~item.c.gone)
-    )
-    count, oldest = connection.execute(query).one()
-    return int(count), oldest
+    waiting = _there(connection, project_id, _automatic(project_id, reference_id), spot_check.c.state.in_(UNSETTLED))
+    first = select(spot_check.c.drawn_at).join(item, item.c.id == spot_check.c.item_id).order_by(spot_check.c.drawn_at).limit(1)
+    first = first.where(_automatic(project_id, reference_id), ~item.c.gone)
+    drawn = [connection.execute(first.where(spot_check.c.state == state)).scalar_one_or_none() for state in UNSETTLED]
+    return waiting, min((at for at in drawn if at is not None), default=None)
 
 
 def open_since(connection: Connection, project_id: int, reference_id: int, before: float) -> int:
     """How many spot checks of automatic labels were drawn before that moment and have no answer, not even one that contradicts."""
-    query = (
-        select(func.count())
-        .select_from(spot_check)
-        .join(item, item.c.id == spot_check.c.item_id)
-        .where(
-            _automatic(project_id, reference_id), spot_check.c.state == SpotCheckState.OPEN, spot_check.c.drawn_at < before, ~item.c.gone
-        )
-    )
-    return int(connection.execute(query).scalar_one())
+    late = (spot_check.c.state == SpotCheckState.OPEN, spot_check.c.drawn_at < before)
+    return _there(connection, project_id, _automatic(project_id, reference_id), *late)
 
 
 def drawn_by_dataset(connection: Connection, project_id: int, reference_id: int) -> dict[int, list[tuple[str, float]]]:
@@ -452,8 +449,13 @@ def keep_answered(connection: Connection, project_id: int, former_id: int, refer
 
 def automatic_drawn(connection: Connection, project_id: int, reference_id: int) -> int:
     """How many spot checks of automatic labels were drawn, of the sample and of the audit."""
-    drawn = select(func.count()).select_from(spot_check).where(_automatic(project_id, reference_id))
-    gone = drawn.join(item, item.c.id == spot_check.c.item_id).where(item.c.project_id == project_id, item.c.gone)  # few
+    return _there(connection, project_id, _automatic(project_id, reference_id))
+
+
+def _there(connection: Connection, project_id: int, *which: ColumnElement[bool]) -> int:
+    """How many of these spot checks have an item that is there: counted along an index, without those, which are few, that are gone."""
+    drawn = select(func.count()).select_from(spot_check).where(*which)
+    gone = drawn.join(item, item.c.id == spot_check.c.item_id).where(item.c.project_id == project_id, item.c.gone)
     return int(connection.execute(drawn).scalar_one()) - int(connection.execute(gone).scalar_one())
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Insert, bindparam, select, update
 from annotriage.states import HeldBack
 from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, one_of, recounted
-from annotriage.store.database import execute_columns, execute_many, insert, insert_on
+from annotriage.store.database import execute_columns, insert, insert_on
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project
 from annotriage.store.schema import item, point, spot_check, thumbnail, verdict
@@ -166,16 +166,21 @@ _ROUTED = update(item).where(item.c.id == bindparam("of")).values(route=bindpara
 
 
 def _write_pictures(connection: Connection, reference_id: int, judgements: Sequence[Judgement]) -> None:
-    points = [
-        {"item_id": judgement.item_id, "reference_id": reference_id, "compressed": judgement.compressed}
-        for judgement in judgements
-        if judgement.compressed
-    ]
-    if points:
-        execute_many(connection, _adding_points(connection.dialect.name), points)
-    pictures = [{"item_id": judgement.item_id, "content": judgement.thumbnail} for judgement in judgements if judgement.thumbnail]
-    if pictures:
-        execute_many(connection, _adding_thumbnails(connection.dialect.name), pictures)
+    pointed = [judgement for judgement in judgements if judgement.compressed]
+    if pointed:
+        points: dict[str, Sequence[Any]] = {
+            "item_id": [judgement.item_id for judgement in pointed],
+            "reference_id": [reference_id] * len(pointed),
+            "compressed": [judgement.compressed for judgement in pointed],
+        }
+        execute_columns(connection, _adding_points(connection.dialect.name), points)
+    pictured = [judgement for judgement in judgements if judgement.thumbnail]
+    if pictured:
+        pictures: dict[str, Sequence[Any]] = {
+            "item_id": [judgement.item_id for judgement in pictured],
+            "content": [judgement.thumbnail for judgement in pictured],
+        }
+        execute_columns(connection, _adding_thumbnails(connection.dialect.name), pictures)
 
 
 def _write_spot_checks(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement], now: float) -> None:

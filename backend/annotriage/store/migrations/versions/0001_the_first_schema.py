@@ -392,10 +392,20 @@ def upgrade() -> None:
         batch_op.create_index(
             "ix_item_gone", ["project_id"], unique=False, sqlite_where=sa.text("gone = 1"), postgresql_where=sa.text("gone")
         )
-        batch_op.create_index("ix_item_newest", ["project_id", "answer", "dismissed", "labelled", "gone", "route", "id"], unique=False)
+        batch_op.create_index(
+            "ix_item_newest",
+            ["project_id", "answer", "dismissed", "labelled", "gone", "route", "id"],
+            unique=False,
+            sqlite_where=sa.text("route IS NOT NULL"),
+            postgresql_where=sa.text("route IS NOT NULL"),
+        )
         batch_op.create_index(batch_op.f("ix_item_project_id_id"), ["project_id", "id"], unique=False)
         batch_op.create_index(
-            "ix_item_queue", ["project_id", "answer", "dismissed", "labelled", "gone", "route", "trust", "id"], unique=False
+            "ix_item_queue",
+            ["project_id", "answer", "dismissed", "labelled", "gone", "route", "trust", "id"],
+            unique=False,
+            sqlite_where=sa.text("route IS NOT NULL"),
+            postgresql_where=sa.text("route IS NOT NULL"),
         )
         batch_op.create_index(batch_op.f("ix_item_rerouting_id"), ["rerouting_id"], unique=False)
         batch_op.create_index(
@@ -532,6 +542,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_delivery_project_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_delivery_reference_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("item_id", "reference_id", name=op.f("pk_delivery")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("delivery", schema=None) as batch_op:
         batch_op.create_index(
@@ -594,6 +605,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name=op.f("fk_item_dataset_dataset_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_item_dataset_item_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("dataset_id", "item_id", name=op.f("pk_item_dataset")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("item_dataset", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_item_dataset_item_id"), ["item_id"], unique=False)
@@ -706,7 +718,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("spot_check", schema=None) as batch_op:
         batch_op.create_index("ix_spot_check_counted", ["project_id", "kind", "state", "answered_at"], unique=False)
-        batch_op.create_index("ix_spot_check_drawn", ["project_id", "reference_id", "route"], unique=False)
+        batch_op.create_index("ix_spot_check_drawn", ["project_id", "reference_id", "route", "state", "drawn_at"], unique=False)
         batch_op.create_index(
             "ix_spot_check_disagreed",
             ["project_id", "answered_at"],
@@ -715,7 +727,7 @@ def upgrade() -> None:
             postgresql_where=sa.text("state = 'disagreed'"),
         )
         batch_op.create_index(batch_op.f("ix_spot_check_project_id_answered_at"), ["project_id", "answered_at"], unique=False)
-        batch_op.create_index(batch_op.f("ix_spot_check_project_id_state"), ["project_id", "state"], unique=False)
+        batch_op.create_index(batch_op.f("ix_spot_check_project_id_state_item_id"), ["project_id", "state", "item_id"], unique=False)
 
     op.create_table(
         "certificate",
@@ -851,7 +863,7 @@ def upgrade() -> None:
             sqlite_where=sa.text("failure IS NOT NULL"),
             postgresql_where=sa.text("failure IS NOT NULL"),
         )
-        batch_op.create_index("ix_verdict_preview", ["project_id", "reference_id", "label", "score", "sureness"], unique=False)
+        batch_op.create_index("ix_verdict_preview", ["project_id", "reference_id", "label", "item_id", "score", "sureness"], unique=False)
         batch_op.create_index(batch_op.f("ix_verdict_project_id_reference_id_at"), ["project_id", "reference_id", "at"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_verdict_project_id_reference_id_route_trust_item_id"),
