@@ -24,7 +24,7 @@ from annotriage.data import Item
 from annotriage.engine.verdict import verdicts_of
 from annotriage.latent.compression import Pca
 from annotriage.latent.detector import BANK
-from annotriage.latent.triangular import from_right
+from annotriage.latent.products import SHORT, Factor
 from annotriage.model import Model, Outputs
 from annotriage.model.spec import InputSpec
 
@@ -108,18 +108,17 @@ def _products(reference: Reference, outputs: Outputs, size: int) -> Callable[[],
     if source is None:
         raise RuntimeError("a reference with feature maps was expected")
     layers += [(outputs.activations[layer], narrow) for layer, narrow in zip(source.layers, source.reductions, strict=True)]
-    factors = [(layer[:size], narrow.components.T) for layer, narrow in layers if isinstance(narrow, Pca)]
+    factors = [(layer[:size], Factor.of(narrow.components.T)) for layer, narrow in layers if isinstance(narrow, Pca)]
     width, kept, wide = len(detector.directions[0].components), detector.dimensions, len(source.origin)
     shapes = [(kept + 1, min(BANK, TRAINING)), (wide, source.axes.shape[1])]
-    factors += [(rng.random((size, of), dtype=np.float32), rng.random((of, to), dtype=np.float32)) for of, to in shapes]
-    halves = [(rng.random((size, of), dtype=np.float32), rng.random((of, of), dtype=np.float32)) for of in (width, width, wide)]
+    factors += [(rng.random((size, of), dtype=np.float32), Factor.of(rng.random((of, to), dtype=np.float32))) for of, to in shapes]
+    halves = [np.tril(rng.random((of, of), dtype=np.float32)) for of in (width, width, wide)]
+    factors += [(rng.random((size, len(half)), dtype=np.float32), Factor.of(half, length=SHORT)) for half in halves]
 
     def run() -> None:
         for _ in range(0, JUDGED, size):
             for left, right in factors:
-                left @ right
-            for left, lower in halves:
-                from_right(left, lower)
+                right.times(left)
 
     return run
 
