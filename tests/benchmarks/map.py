@@ -1,24 +1,26 @@
 """The map of 100,000 items, of a million and of ten, in a browser that draws in software: until it can be used, per frame, per click.
 
 The map of 100,000 is a real one: fitted on samples, the others placed. The million are its places, ten times with a little noise, and so
-are the ten millions. What the browser holds is the private memory of the process that shows the page, over that of a page without a map.
+are the ten millions. What the browser holds is the private memory of the process that shows the page, over that of a page without a map,
+in a browser that keeps nothing for whoever looks into it (`bare_browser.py`).
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import psutil
+from bare_browser import BarePage, bare_page
 from big_store import digits_reference, fill
 from figure import Figure
 from threadpoolctl import threadpool_limits
@@ -160,51 +162,49 @@ def _browse(process: Process, path: str) -> Iterator[Figure]:
 
 def _browse_most(process: Process, path: str) -> Iterator[Figure]:
     """The map of ten million: what the browser holds of it, at once and after a part of it was looked at closely."""
-    from playwright.sync_api import sync_playwright
-
     name = f"{MOST:,} points, thinned"
-    with _served(process) as url, sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_OPTIONS))
-        page, renderer = _signed_in(chromium, process, url)
-        before = renderer()
+    with _served(process) as url, bare_page(path, CHROMIUM_OPTIONS) as page:
+        _sign_in(page, process, url)
+        before = min(page.held() for _ in range(3))
         started = time.perf_counter()
-        page.goto(f"{url}/projects/1/map?method=tsne", wait_until="commit")
-        page.wait_for_selector("#map-app[data-ready]", timeout=120_000)
+        page.go(f"{url}/projects/1/map?method=tsne")
+        peak = _most_held(page, "document.querySelector('#map-app[data-ready]')") - before
         page.evaluate("annotriageMap.nearest(300, 300)")
         yield Figure(f"click to a usable map: {name}", "for information", f"{time.perf_counter() - started:.1f} s", None)
         kept = page.evaluate("annotriagePoints().count")
         standing = page.evaluate("annotriagePoints().weight.reduce((sum, one) => sum + one, 0)")
-        held = [renderer() - before]
+        held = [page.held() - before]
         started = time.perf_counter()
         page.evaluate("annotriageMap.zoom(8)")
-        page.wait_for_function(
-            "annotriagePoints().looked.size < 65536 / 4 && document.getElementById('map-loading').hidden", timeout=120_000
+        peak = max(
+            peak, _most_held(page, "annotriagePoints().looked.size < 65536 / 4 && document.getElementById('map-loading').hidden") - before
         )
         closer = time.perf_counter() - started
-        held.append(renderer() - before)
-        chromium.close()
+        held.append(page.held() - before)
     yield Figure(f"until a part of it is drawn in finer cells: {name}", "for information", f"{closer:.1f} s", None)
     what = f"{held[0]:.0f} MB, {held[1]:.0f} after zooming in; {kept:,} stand for {standing:,}"
     yield Figure(f"memory that the map takes in the browser: {name}", f"<= {HELD:g} MB", what, max(held) <= HELD)
+    yield Figure(f"memory that it takes meanwhile at most, garbage and all: {name}", "for information", f"{peak:.0f} MB", None)
 
 
-def _signed_in(chromium: Any, process: Process, url: str) -> tuple[Any, Callable[[], float]]:
-    """A page of a signed-in person, and what gives the private memory of the process that shows it, in MB, once garbage is collected."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900}, bypass_csp=True)
-    page = context.new_page()
-    page.goto(f"{url}/sign-in")
-    page.fill("[name=user]", process.settings.user)
-    page.fill("[name=password]", process.password)
-    page.click("main form button")
-    page.wait_for_url(f"{url}/")
-    session = chromium.new_browser_cdp_session()
+def _sign_in(page: BarePage, process: Process, url: str) -> None:
+    page.go(f"{url}/sign-in")
+    page.wait_for("document.querySelector('main form button')", 60)
+    for name, value in (("user", process.settings.user), ("password", process.password)):
+        page.evaluate(f"document.querySelector('[name={name}]').value = {json.dumps(value)}")
+    page.evaluate("document.querySelector('main form button').click()")
+    page.wait_for(f"location.href === {json.dumps(url + '/')} && document.readyState === 'complete'", 60)
 
-    def renderer() -> float:
-        context.new_cdp_session(page).send("HeapProfiler.collectGarbage")
-        found = [one["id"] for one in session.send("SystemInfo.getProcessInfo")["processInfo"] if one["type"] == "renderer"]
-        return max(psutil.Process(id).memory_full_info().uss for id in found) / 1e6
 
-    return page, renderer
+def _most_held(page: BarePage, until: str) -> float:
+    """The most memory that the page's process is seen to take until an expression holds, in MB."""
+    most = []
+
+    def look() -> None:
+        most.append(page.holds())
+
+    page.wait_for(until, 240, look)
+    return max(most, default=page.holds())
 
 
 def _open(chromium: Any, process: Process, url: str, query: str, moved: str) -> tuple[float, float]:

@@ -40,6 +40,7 @@ import storing
 import strangers
 import training
 import two_replicas
+import untriaged
 from figure import Figure
 
 THEMES = {
@@ -56,6 +57,7 @@ THEMES = {
     "guarantees": guarantees.figures,
     "certificates": certificates.figures,
     "serving": serving.figures,
+    "untriaged": untriaged.figures,
     "snapshots": snapshots.figures,
     "storing": storing.figures,
     "training": training.figures,

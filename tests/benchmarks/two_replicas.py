@@ -66,7 +66,7 @@ def figures(data: Path | None) -> Iterator[Figure]:
         return
     with TemporaryDirectory() as name, FakeLabelStudio().started() as studio, postgresql.running(programs) as database:
         folder = Path(name)
-        _fit(folder)
+        write_fitted(folder)
         one, two = (_measure(folder, studio, database.address, cores, replicas) for replicas in (1, 2))
     ratio, cost = one.seconds / two.seconds, two.own / one.own
     spare = len(cores) - 2
@@ -80,7 +80,8 @@ def figures(data: Path | None) -> Iterator[Figure]:
     yield Figure("two replicas: rates with one and with two", "for information", f"{rates}; {shared}", None)
 
 
-def _fit(folder: Path) -> None:
+def write_fitted(folder: Path) -> None:
+    """The model with its spec, and a reference of it, in a folder."""
     write_resnet18(folder / "resnet18.onnx")
     spec = ModelSpec(CLASSES, InputSpec((224, 224), scale=1 / 255), file="resnet18.onnx", path=folder / "model.toml")
     spec.write(folder / "model.toml")

@@ -159,13 +159,17 @@ def test_workers_are_advised_where_one_core_judges_and_writes(model):
     assert [f"Triage becomes {min(cores(), 10):.1f} times as fast at most." in sentence for sentence in said] == [True] * (cores() > 1)
 
 
-def test_large_batches_are_advised_where_judging_small_ones_takes_longest(model):
+def test_large_batches_are_advised_where_judging_small_ones_takes_longest(model, monkeypatch):
+    monkeypatch.setattr(benches, "rounds_alike", lambda: False)  # as on a processor where batches are not put together for judging
     held, (sentence,) = advised(model, 10, JUDGE=(6, 6), WRITE=(3, 3), MODEL=(1, 0))
     assert held == "judge"
     assert sentence.startswith("batch_size = 256 in place of 32: ")
     assert sentence.endswith("triage becomes 1.4 to 1.7 times as fast.")
     _, said = advised(model, 100, JUDGE=(6, 6), MODEL=(5, 0))
     assert not any("batch_size" in sentence for sentence in said), "nothing that is worth it"
+    monkeypatch.setattr(benches, "rounds_alike", lambda: True)
+    _, said = advised(model, 10, JUDGE=(6, 6), WRITE=(3, 3), MODEL=(1, 0))
+    assert not any("batch_size" in sentence for sentence in said), "they are judged in large batches anyway"
 
 
 def test_leaving_the_map_out_is_advised_where_it_takes_long(model):

@@ -22,6 +22,7 @@ from annotriage.advice.advice import Advice
 from annotriage.data import Item, Source, open_dataset
 from annotriage.engine.assessment import MMD_SAMPLE, Columns, Stranger, assess, diversity_facts
 from annotriage.engine.comparing_labels import LabelComparison, LabelTally
+from annotriage.engine.gathering import gathered
 from annotriage.engine.kept_verdicts import Verdicts
 from annotriage.engine.reference import Judged, Reference, guarantee_facts
 from annotriage.engine.sampling import SeededSample, Smallest
@@ -125,7 +126,7 @@ def triage(
     verdicts = Verdicts()
     # one thread: small products that wait for threads while the model holds the cores take a hundred times as long
     with progress(f"triage of {dataset.name}", dataset.count) as advance, threadpool_limits(1, user_api="blas"):
-        for batch in stream(model, dataset, settings, tally.stages):
+        for batch in gathered(stream(model, dataset, settings, tally.stages)):
             with tally.stages.timed(Stage.SAMPLE):
                 judged = list(tally.add(batch))
             with tally.stages.timed(Stage.WRITE):

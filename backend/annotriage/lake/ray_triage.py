@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from annotriage.data import Dataset, Source, open_dataset
 from annotriage.engine.folders import refuse_existing
+from annotriage.engine.gathering import gathered
 from annotriage.engine.reference import Reference
 from annotriage.engine.triage import Tally, Triage, finished
 from annotriage.engine.verdict import Verdict
@@ -202,9 +203,8 @@ class _Judge:
         part = task.dataset.part
         assert part is not None  # looked at before the run
         with threadpool_limits(1, user_api="blas"):
-            rows = [
-                verdict_row(verdict) for batch in stream(self._model, part(start, stop), task.settings) for _, verdict in tally.add(batch)
-            ]
+            batches = gathered(stream(self._model, part(start, stop), task.settings))
+            rows = [verdict_row(verdict) for batch in batches for _, verdict in tally.add(batch)]
         if len(rows) != stop - start:
             raise DataError(
                 f"{task.dataset.name}: items {start:,} to {stop:,} are {len(rows):,} by now; the data were changed while they were read."

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from annotriage.latent.products import Factor
 
 Array = NDArray[Any]
 Labels = NDArray[np.intp]
@@ -29,9 +32,13 @@ class Clusters:
 
     def nearest(self, points: Array) -> tuple[Labels, Array]:
         """Index of the nearest center and the distance to it, for (N, n) compressed points: two arrays (N,)."""
-        squared = squared_distances(points, self.centers)
+        squared = _squared_distances(points, self.centers, self._towards.times(points))
         nearest = squared.argmin(axis=1)
         return nearest, np.sqrt(squared[np.arange(len(points)), nearest])
+
+    @cached_property
+    def _towards(self) -> Factor:
+        return Factor.of(self.centers.T)
 
 
 def fit_clusters(points: Array, labels: Labels, names: tuple[str, ...], alpha: float) -> Clusters:
@@ -91,8 +98,13 @@ def class_means(points: Array, labels: Labels) -> Array:
 
 def squared_distances(points: Array, centers: Array) -> Array:
     """(N, n), (m, n) -> (N, m) squared Euclidean distances, never negative."""
+    return _squared_distances(points, centers, points @ centers.T)
+
+
+def _squared_distances(points: Array, centers: Array, products: Array) -> Array:
+    """products: (N, m) of both, which are overwritten."""
     lengths = np.einsum("ij,ij->i", points, points)[:, None] + np.einsum("ij,ij->i", centers, centers)
-    squared = points @ centers.T
+    squared = products
     squared *= -2
     squared += lengths
     return np.asarray(np.maximum(squared, 0, out=squared))

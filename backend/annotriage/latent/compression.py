@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from annotriage.errors import FitError
 from annotriage.latent.clusters import Moments
+from annotriage.latent.products import Factor
 
 Array = NDArray[Any]
 Labels = NDArray[np.intp]
@@ -95,7 +96,7 @@ class Pca:
     def transform(self, activations: Array) -> Array:
         """(N, d) -> (N, n) float32."""
         # one product and a shift of n values instead of centring the N x d activations
-        return np.asarray(activations, dtype=np.float32) @ self.components.T - self._shift
+        return self._factor.times(np.asarray(activations, dtype=np.float32)) - self._shift
 
     def transform_directions(self, activations: Array) -> Array:
         """(N, d) -> (N, n) float32."""
@@ -103,7 +104,7 @@ class Pca:
         lengths = _lengths(rows)
         if not np.isfinite(lengths).all():  # beyond float32; then the product may be, too
             return self.transform(rows / lengths[:, None])
-        placed = rows @ self.components.T  # the scale follows the product: it has fewer values
+        placed = self._factor.times(rows)  # the scale follows the product: it has fewer values
         placed /= lengths[:, None]
         placed -= self._shift
         return np.asarray(placed)
@@ -111,6 +112,10 @@ class Pca:
     def first(self, dimensions: int) -> Pca:
         """The leading components alone."""
         return Pca(self.mean, self.components[:dimensions])
+
+    @cached_property
+    def _factor(self) -> Factor:
+        return Factor.of(self.components.T)
 
     @cached_property
     def _shift(self) -> Array:

@@ -48,7 +48,7 @@ class DensityRatio:
 
     def values(self, points: Array) -> Array:
         """How much more often such items come in now than among the held-out ones, as a logarithm: (N,). points: (N, n)."""
-        return np.asarray(points.astype(np.float64) @ self.weights + self.bias)
+        return np.asarray(np.einsum("ij,j->i", points.astype(np.float64), self.weights) + self.bias)
 
     def rarity(self, points: Array) -> Array:
         """-ln of the share of held-out items that look as new: (N,), 0 to ln(held_out + 1), on average 1 for items like those."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from annotriage.errors import FitError, SettingError
 from annotriage.latent.clusters import Clusters, Moments, fit_clusters
 from annotriage.latent.compression import Compression, Pca, fit_compression, fit_pca, l2_normalise
+from annotriage.latent.products import least_rows
 from annotriage.latent.scores import SCORES, Energy, Knn, Mahalanobis, MeanSigma, RelativeMahalanobis, Score, View, Vim, squared_lengths
 from annotriage.latent.source import Source, fit_source
 from annotriage.latent.tails import Tails
@@ -31,7 +32,6 @@ BANK = 3_000  # training items that standardise the scores and are the neighbour
 SHRINK_COUNT = 50  # a cluster's own median and quantile weigh n / (n + this) against the pooled ones
 LEAST_SCALE = 1e-4  # of directions, whose length is 1: identical training items have no spread to measure by
 FAR = 2.0  # a far-sighted score counts only beyond twice the normal range
-FEWEST = 32  # items that are multiplied together: products of few rows are rounded otherwise, and a last digit may decide about a rank
 TWO_AXES = "two-axes"
 CLASS_MEMBERS = ("relative-mahalanobis", "knn", "energy")  # of the axis "like no class", all of the deciding layer
 SOURCE = "source"
@@ -105,7 +105,7 @@ class Detector:
 
     def measure(self, activations: Sequence[Array], logits: Array) -> Measured:
         """Score N items. activations: one (N, d) array per layer. logits: (N, m)."""
-        if 0 < len(logits) < FEWEST:
+        if 0 < len(logits) < least_rows():
             many = self.measure([_repeated(layer) for layer in activations], _repeated(logits))
             parts: dict[str, Any] = {name: part[: len(logits)] for name, part in vars(many).items() if part is not None}
             return replace(many, **parts)
@@ -129,7 +129,7 @@ class Detector:
 
     def placed(self, activations: Sequence[Array]) -> Array:
         """Where N items lie, (N, n), as `Measured.compressed`, without scoring them: activations as of `measure`."""
-        if 0 < (count := len(activations[0])) < FEWEST:
+        if 0 < (count := len(activations[0])) < least_rows():
             return self.placed([_repeated(layer) for layer in activations])[:count]
         layers = zip(activations, self.directions, strict=False)  # the source reads its own layers
         directions = [pca.transform_directions(activation) for activation, pca in layers]
@@ -207,7 +207,7 @@ class Detector:
         """The compressed points. directions: of each layer. vectors: the source's, None where there is none."""
         parts = [part[:, : self.dimensions] for part in directions]
         if self.source is not None and vectors is not None:
-            parts.append(vectors @ self.source.axes)
+            parts.append(self.source.along(vectors))
         return np.hstack([part / scale for part, scale in zip(parts, self.scales, strict=True)])
 
     def _views(self, activations: Sequence[Array], logits: Array) -> list[View]:
@@ -292,7 +292,7 @@ def fit_detector(
     if found is not None:
         source, distances = found
         training = np.column_stack([training, distances])
-        spread = source.vectors([layer[bank] for layer in activations]) @ source.axes
+        spread = source.along(source.vectors([layer[bank] for layer in activations]))
         scales += (max(float(np.sqrt(np.einsum("ij,ij->i", spread, spread).mean())), LEAST_SCALE),)
     return Detector(
         clusters,
@@ -351,5 +351,5 @@ def _standards(values: Array, cluster: Labels, count: int) -> tuple[Array, Array
 
 
 def _repeated(rows: Array) -> Array:
-    """(N, d) -> (FEWEST, d): the rows again and again."""
-    return np.asarray(rows[np.arange(FEWEST) % len(rows)])
+    """(N, d) -> (M, d): the rows again and again, `least_rows` of them."""
+    return np.asarray(rows[np.arange(least_rows()) % len(rows)])

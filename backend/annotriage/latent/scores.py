@@ -16,8 +16,8 @@ from scipy.linalg import cholesky, solve
 from scipy.special import logsumexp
 
 from annotriage.latent.clusters import Clusters, Moments
+from annotriage.latent.products import SHORT, Factor
 from annotriage.latent.shrinkage import shrunk_covariance
-from annotriage.latent.triangular import from_left, from_right
 
 Array = NDArray[Any]
 Labels = NDArray[np.intp]
@@ -87,18 +87,18 @@ class Mahalanobis:
     def nearest(self, points: Array) -> Labels:
         """The center nearest to each item: (N, n) -> (N,). It takes a small part of what the distances take."""
         towards, lengths = self._towards
-        return np.asarray((points @ towards + lengths).argmin(axis=1))
+        return np.asarray((towards.times(points) + lengths).argmin(axis=1))
 
     def offsets(self, points: Array, to: Labels) -> Array:
         """What each item differs from a center, in coordinates whose squared length is the squared distance: (N, n), (N,) -> (N, n)."""
         factor, centers = self._triangular
-        found = from_right(points, factor)
+        found = factor.times(points)
         found -= centers if len(centers) == 1 else centers[to]
         return found
 
     def pulls(self, offsets: Array) -> Array:
         """Half the slopes of the squared distances along the items' values: (N, n) of `offsets` -> (N, n)."""
-        return from_left(offsets, self._triangular[0])
+        return self._transposed.times(offsets)
 
     def squared(self, points: Array) -> tuple[Array, Labels]:
         """Squared distance to the nearest center, and which that is: (N, n) -> (N,) float64, (N,)."""
@@ -120,18 +120,26 @@ class Mahalanobis:
         return np.asarray(own * self.optimism * (count / (count - 1)) ** 2)
 
     @cached_property
-    def _towards(self) -> tuple[Array, Array]:
+    def _towards(self) -> tuple[Factor, Array]:
         """What (N, n) points are multiplied with, (n, m), and what is added, (m,), to tell the squared distances of an item apart."""
         exact, centers = self.whitening.astype(np.float64), self.centers.astype(np.float64)
-        return np.asarray(-2 * exact @ centers.T, dtype=np.float32), np.asarray((centers**2).sum(axis=1), dtype=np.float32)
+        factor = Factor.of(np.asarray(-2 * exact @ centers.T, dtype=np.float32))
+        return factor, np.asarray((centers**2).sum(axis=1), dtype=np.float32)
 
     @cached_property
-    def _triangular(self) -> tuple[Array, Array]:
+    def _triangular(self) -> tuple[Factor, Array]:
         """Another whitening, whose upper half is 0 and need not be multiplied, and the centers in its coordinates: (n, n), (m, n)."""
+        means = solve(self.whitening.T.astype(np.float64), self.centers.T.astype(np.float64)).T
+        return Factor.of(self._lower.astype(np.float32), length=SHORT), np.asarray(means @ self._lower, dtype=np.float32)
+
+    @cached_property
+    def _transposed(self) -> Factor:
+        return Factor.of(self._lower.T.astype(np.float32), length=SHORT)
+
+    @cached_property
+    def _lower(self) -> Array:
         exact = self.whitening.astype(np.float64)
-        factor = cholesky(exact @ exact.T, lower=True)
-        means = solve(exact.T, self.centers.T.astype(np.float64)).T
-        return np.ascontiguousarray(factor, dtype=np.float32), np.asarray(means @ factor, dtype=np.float32)
+        return np.asarray(cholesky(exact @ exact.T, lower=True))
 
 
 @dataclass(frozen=True)
@@ -184,15 +192,15 @@ class Knn:
         result = np.empty(len(points))
         for start in range(0, len(points), 256):
             block = slice(start, start + 256)
-            ranked = np.column_stack([points[block], np.ones_like(lengths[block])]) @ self._ranking
+            ranked = self._ranking.times(np.column_stack([points[block], np.ones_like(lengths[block])]))
             nearest = _smallest(ranked, self.neighbours + skip)[:, skip:] + lengths[block]
             result[block] = np.sqrt(np.maximum(nearest, 0)).mean(axis=1)
         return result
 
     @cached_property
-    def _ranking(self) -> Array:
+    def _ranking(self) -> Factor:
         """(n + 1, b), what points are multiplied with; made once, as it costs a third of the scoring of a small batch."""
-        return np.column_stack([-2 * self.bank, np.einsum("ij,ij->i", self.bank, self.bank)]).T
+        return Factor.of(np.column_stack([-2 * self.bank, np.einsum("ij,ij->i", self.bank, self.bank)]).T)
 
 
 def squared_lengths(rows: Array) -> Array:
@@ -293,10 +301,14 @@ class Vim:
 
     def score(self, view: View) -> Array:
         """(N,)"""
-        lengths = np.linalg.norm((view.activations - self.origin) @ self.residual, axis=1)
+        lengths = np.linalg.norm(self._outside.times(view.activations - self.origin), axis=1)
         return np.asarray(self.scale * lengths - logsumexp(_as_logits(view.logits, self.normalised), axis=1))
 
     score_training = score
+
+    @cached_property
+    def _outside(self) -> Factor:
+        return Factor.of(self.residual)
 
 
 def _normalised(logits: Array) -> bool:

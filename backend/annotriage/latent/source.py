@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from annotriage.latent.clusters import Moments
 from annotriage.latent.compression import Compression, Uncompressed, fit_compression, l2_normalise
+from annotriage.latent.products import Factor
 from annotriage.latent.scores import Mahalanobis, squared_lengths
 
 Array = NDArray[Any]
@@ -58,11 +60,19 @@ class Source:
         """What N items differ from the usual, (N, d) -> (N, d): their squared length is the score."""
         return self.gaussian.offsets(vectors, np.zeros(len(vectors), dtype=np.intp))
 
+    def along(self, vectors: Array) -> Array:
+        """Where N items lie along the widest directions, (N, d) -> (N, k)."""
+        return self._along.times(vectors)
+
     def excess(self, vectors: Array, offsets: Array) -> Array:
         """What each map adds to the score beyond what it usually adds, (N, d) twice -> (N, maps): more is less usual."""
         added = vectors * self.gaussian.pulls(offsets)
         ends = np.cumsum(self.widths)
         return np.column_stack([added[:, end - width : end].sum(axis=1) - width for end, width in zip(ends, self.widths, strict=True)])
+
+    @cached_property
+    def _along(self) -> Factor:
+        return Factor.of(self.axes)
 
 
 def fit_source(activations: Sequence[Array], dimensions: int, scored: int, seed: int) -> tuple[Source, Array] | None:

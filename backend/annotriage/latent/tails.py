@@ -20,7 +20,7 @@ Array = NDArray[Any]
 TAIL = 0.05  # share of the held-out items beyond which the line begins
 FOOT = 4  # times that share: where its slope is taken from
 EASY = -float(np.log(TAIL))  # surprise up to which the second axis hardly weighs
-BLOCK = 64  # items that are compared with all held-out ones at a time
+BLOCK = 256  # items that are compared with held-out ones at a time
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,16 @@ class Tails:
         most, least = self._limits
         scores = np.empty(len(axes))
         for start in range(0, len(axes), BLOCK):
-            block = slice(start, start + BLOCK)
-            plain, theirs = self._together(axes[block])
-            stranger = (theirs >= plain[:, None]).sum(axis=1)
-            scores[block] = np.clip(plain, least[stranger], np.maximum(most[stranger], least[stranger]))
+            block = axes[start : start + BLOCK]
+            plain = np.asarray(sum(axis.weigh(axis.surprise(column)) for axis, column in zip(self._axes, block.T, strict=True)))
+            stranger = self._stranger(block, plain)
+            scores[start : start + BLOCK] = np.clip(plain, least[stranger], np.maximum(most[stranger], least[stranger]))
         return scores
 
     @cached_property
     def own(self) -> Array:
         """The joined scores of the held-out items, in their order: (h,)."""
-        _, theirs = self._together(self.values.min(axis=0, keepdims=True))
-        return np.asarray(theirs[0])
+        return np.asarray(self._theirs(self.values.min(axis=0, keepdims=True), np.arange(len(self.values)))[0])
 
     @cached_property
     def _axes(self) -> tuple[_Axis, ...]:
@@ -70,10 +69,36 @@ class Tails:
         falling = -np.sort(-self.own)
         return np.append(np.inf, falling), np.nextafter(np.append(falling, -np.inf), np.inf)
 
-    def _together(self, axes: Array) -> tuple[Array, Array]:
-        """Scores of N new items, (N,), and of the held-out ones when each of these counts among them: (N, h)."""
-        parts = [axis.together(column) for axis, column in zip(self._axes, axes.T, strict=True)]
-        return np.asarray(sum(items for items, _ in parts)), np.asarray(sum(theirs for _, theirs in parts))
+    def _stranger(self, axes: Array, plain: Array) -> Array:
+        """How many held-out items score at least as high as each of N items, plain: (N,), if it counts among them: (N,).
+
+        Few of them need be looked at: those that may lie on the line, and those near whose score an item's own falls. Of all others a new
+        item moves the score by one place at most, and least and most of it were put in order before.
+        """
+        least, highest, order = self._ranges
+        first, last = np.searchsorted(highest, plain, side="left"), np.searchsorted(least, plain, side="left")
+        places = first[:, None] + np.arange(max(0, int((last - first).max(initial=0))))
+        near = self._theirs(axes, order[np.minimum(places, len(order) - 1)]) if places.size else np.empty(places.shape)
+        beyond = self._theirs(axes, self._beyond)
+        counted = ((near >= plain[:, None]) & (places < last[:, None])).sum(axis=1) + (beyond >= plain[:, None]).sum(axis=1)
+        return np.asarray(counted + len(order) - last)
+
+    def _theirs(self, axes: Array, which: Array) -> Array:
+        """Scores of held-out items when each of N new ones counts among them. which: (k,) or (N, k) of them -> (N, k)."""
+        return np.asarray(sum(axis.theirs(column, which) for axis, column in zip(self._axes, axes.T, strict=True)))
+
+    @cached_property
+    def _beyond(self) -> Array:
+        """The held-out items that may lie on the line of an axis."""
+        return np.flatnonzero(np.any([axis.may_lie_on_line for axis in self._axes], axis=0))
+
+    @cached_property
+    def _ranges(self) -> tuple[Array, Array, Array]:
+        """Of all others the least score, ascending, the highest of any up to each, and which they are: three arrays (h - b,)."""
+        others = np.flatnonzero(~np.any([axis.may_lie_on_line for axis in self._axes], axis=0))
+        least, most = (np.asarray(sum(axis.counted[more][others] for axis in self._axes)) for more in (1, 0))
+        order = np.argsort(least, kind="stable")
+        return least[order], np.maximum.accumulate(most[order]), others[order]
 
 
 class _Axis:
@@ -87,7 +112,7 @@ class _Axis:
         self.begins = min(edge + 1, self.size - 1)
         self.foot = max(self.begins + 1, min(FOOT * edge + 1, self.size))
         self.at_least = self._at_least(self.values)
-        self.beyond = np.flatnonzero(self.values > self.ordered[-self.begins])  # those that may lie on the line
+        self.may_lie_on_line = self.values > self.ordered[-self.begins]
         self.counted = weigh(-np.log(self.at_least / self.size)), weigh(-np.log((self.at_least + 1) / self.size))
 
     def surprise(self, items: Array) -> Array:
@@ -95,13 +120,15 @@ class _Axis:
         begin, slope = self._line(items)
         return self._along(items, begin, slope, -np.log((1 + self._at_least(items)) / self.size))
 
-    def together(self, items: Array) -> tuple[Array, Array]:
-        """Weighed surprises of N items, (N,), and of the held-out ones with each of these among them: (N, h)."""
-        begin, slope = (values[:, None] for values in self._line(items))
-        theirs = np.where(items[:, None] >= self.values, self.counted[1], self.counted[0])
-        far = self.values[self.beyond]
-        theirs[:, self.beyond] = np.where(far > begin, self.weigh(self._along(far, begin, slope, 0.0)), theirs[:, self.beyond])
-        return self.weigh(self.surprise(items)), theirs
+    def theirs(self, items: Array, which: Array) -> Array:
+        """Weighed surprises of held-out items with each of N items among them. which: (k,) or (N, k) of them -> (N, k)."""
+        values = self.values[which]
+        theirs = np.where(items[:, None] >= values, self.counted[1][which], self.counted[0][which])
+        if which.ndim == 1 and len(beyond := np.flatnonzero(self.may_lie_on_line[which])):
+            begin, slope = (line[:, None] for line in self._line(items))
+            far = values[beyond]
+            theirs[:, beyond] = np.where(far > begin, self.weigh(self._along(far, begin, slope, 0.0)), theirs[:, beyond])
+        return theirs
 
     def _along(self, values: Array, begin: Array, slope: Array, counted: Array | float) -> Array:
         """The line where the values lie beyond its beginning, else what was counted."""

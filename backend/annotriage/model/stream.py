@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -75,6 +75,21 @@ def stream(
             decoding.shutdown(wait=False, cancel_futures=True)
             if size.note and size.note not in model.notes:
                 model.notes = (*model.notes, size.note)
+
+
+def together(batches: Sequence[Batch]) -> Batch:
+    """Batches, one at least, as a single one."""
+    if len(batches) == 1:
+        return batches[0]
+    starts = np.cumsum([0, *(len(batch.items) for batch in batches)])
+    return Batch(
+        items=[item for batch in batches for item in batch.items],
+        problems=[problem for batch in batches for problem in batch.problems],
+        rows=[int(start) + row for start, batch in zip(starts, batches, strict=False) for row in batch.rows],
+        outputs=_joined([batch.outputs for batch in batches if batch.outputs is not None]),
+        loaded=[loaded for batch in batches for loaded in batch.loaded],
+        seconds=sum(batch.seconds * len(batch.items) for batch in batches) / int(starts[-1]),
+    )
 
 
 def decoding_threads(settings: Settings) -> int:

@@ -22,6 +22,7 @@ from annotriage.data import Dataset, Item, Source, open_dataset
 from annotriage.data.remote_media import is_address
 from annotriage.engine.reference import Reference
 from annotriage.errors import DataError, ModelError, SettingError
+from annotriage.latent.products import rounds_alike
 from annotriage.model import Model, alone, gpu_missing
 from annotriage.model.batch_size import BatchSize
 from annotriage.model.cores import cores
@@ -417,7 +418,7 @@ def changes(
                 yield words.connections_change(server.media_connections, gain)
             else:
                 yield words.disk_change(gain)
-    elif held_up_by == Stage.JUDGE and size < JUDGED_WELL and model.fixed_batch is None and not finds_size:
+    elif held_up_by == Stage.JUDGE and size < JUDGED_WELL and model.fixed_batch is None and not finds_size and not rounds_alike():
         least, most = (seconds / (seconds - stages.elapsed(Stage.JUDGE) * (1 - 1 / times)) for times in JUDGED_FASTER)
         if least > WORTH:
             yield words.judging_batch_change(JUDGED_WELL, size, least, most)

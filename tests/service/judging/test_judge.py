@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 from triaged import data_uri, import_tasks
+from waiting import PATIENCE, wait_until
 
 from annotriage.service.intake.reviewing import take_reviews
 from annotriage.service.judging import judge as judging
@@ -77,6 +79,31 @@ def test_a_project_that_was_disconnected_while_it_was_judged_ends_nothing(proces
     import_tasks(process, other, tool, digits.incoming[0][:1])
     assert judge.step()
     assert count(process, verdict) == 1
+
+
+def test_who_waits_for_an_item_has_it_claimed_at_once(process, connect, digits, judge, monkeypatch):
+    paused = threading.Event()
+
+    class Called(threading.Event):
+        def wait(self, timeout=None):
+            paused.set()
+            return super().wait(timeout)
+
+    process.called = Called()
+    with monkeypatch.context() as patient:
+        patient.setattr(judging, "IDLE_SECONDS", 1e6)  # by itself it would never look again
+        claims, _ = judge.loops()
+    claiming = threading.Thread(target=claims.run, daemon=True)
+    claiming.start()
+    assert paused.wait(PATIENCE)
+    project, tool = connect()
+    import_tasks(process, project, tool, digits.incoming[0][:1])
+    process.called.set()
+    wait_until(judge.judge_ahead, what="for the item to be claimed")
+    assert count(process, verdict) == 1
+    process.stopping.set()
+    process.called.set()
+    claiming.join()
 
 
 def test_an_error_that_nobody_foresaw_ends_no_thread_and_keeps_no_claim(process, connect, digits, judge, monkeypatch):

@@ -112,10 +112,13 @@ def test_an_unknown_task_is_judged_before_all_others_and_answered(triaged, proce
         wait_until(lambda: waited, what="for the call to wait")
         worker.judge.step()
 
+    called = []
+    process.call_worker = lambda: called.append(bool(waited))
     judging = threading.Thread(target=judge)
     judging.start()
     version, (shown,) = predictor.predictions("1", records([task]))
     judging.join()
+    assert called == [False], "the worker is called before anybody waits for it"
     assert (version, shown.task) == (project.version, task.id)
     assert shown.labels == (digits.incoming[1][40],)
     worker.settle()

@@ -7,8 +7,10 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 import time
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 from running import free_port
@@ -19,7 +21,7 @@ from annotriage.errors import SettingError, StoreError
 from annotriage.labeling_tool import Check
 from annotriage.service.operations.joining import REFUSED
 from annotriage.service.operations.process import JOINING, Process
-from annotriage.service.operations.serve import RESTART, ROLES, SILENT, SOUND_SECONDS, STOPS, Children, SpawnedChild, looking, serve
+from annotriage.service.operations.serve import RESTART, ROLES, SILENT, SOUND_SECONDS, STOPS, Children, SpawnedChild, heed, looking, serve
 from annotriage.settings import ServiceSettings
 from annotriage.store import Store, work
 from annotriage.store.schema import heartbeat
@@ -44,6 +46,9 @@ class FakeChild:
     def join(self, timeout):
         self.calls.append("join")
 
+    def call(self):
+        self.calls.append("call")
+
     def kill(self):
         self.calls.append("kill")
         self.exitcode = -9
@@ -66,6 +71,29 @@ def test_each_child_is_started_once(children):
     assert watched.watch()
     assert not watched.watch()
     assert {role: len(found) for role, found in started.items()} == dict.fromkeys(ROLES, 1)
+
+
+def test_the_worker_alone_is_called(children):
+    watched, started, _ = children
+    watched.call_worker()  # none is there yet
+    watched.watch()
+    watched.call_worker()
+    assert {role: child.calls for role, (child,) in started.items()} == {"worker": ["call"], "jobs": []}
+
+
+def test_calls_reach_a_child_and_its_parents_end_ends_it(process):
+    theirs, ours = multiprocessing.Pipe(duplex=False)
+    os.set_blocking(ours.fileno(), False)
+    child = SpawnedChild(SimpleNamespace(terminate=lambda: None), ours)
+    for _ in range(100_000):
+        child.call()  # more than the pipe holds, and nobody reads them yet
+    listening = threading.Thread(target=heed, args=(process, theirs), daemon=True)
+    listening.start()
+    wait_until(process.called.is_set, what="for the call")
+    assert not process.stopping.is_set()
+    child.stop()
+    wait_until(process.stopping.is_set, what="for the end")
+    child.call()  # it is gone by now
 
 
 def test_a_child_that_dies_again_and_again_is_started_later_each_time_and_holds_up_no_other(children):

@@ -70,14 +70,12 @@ export class PointMap {
     this.redraw();
   }
 
-  /** The indices of the shown points in view. */
-  inView() {
-    const found = [];
+  /** Call `found(i)` for every shown point in view. */
+  eachInView(found) {
     this.visit(0, 0, this.width, this.height, (i) => {
-      const [x, y] = this.position(i);
-      if (x >= 0 && y >= 0 && x <= this.width && y <= this.height) found.push(i);
+      const x = this.x[i] * this.scale + this.left, y = this.y[i] * this.scale + this.top;
+      if (x >= 0 && y >= 0 && x <= this.width && y <= this.height) found(i);
     });
-    return found;
   }
 
   /** How each point looks: codes[i] is a place in `styles`, each {colour: "--css-variable", shape, faint}. */

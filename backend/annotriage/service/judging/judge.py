@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from queue import Empty, Queue
 
 from annotriage.data import Item, Problem
+from annotriage.engine.gathering import gathered
 from annotriage.engine.reference import Reference
 from annotriage.engine.verdict import failed_verdict, verdicts_of
 from annotriage.errors import AnnotriageError, MismatchError, ModelError, UnknownError
@@ -86,9 +87,13 @@ class Judge:
     def loops(self) -> list[Loop]:
         """Claiming and judging, side by side."""
         return [
-            Loop(self._process, "claims", [Step("claiming", self.claim_ahead)], IDLE_SECONDS, back_off=SOON),
+            Loop(self._process, "claims", [Step("claiming", self.claim_ahead)], IDLE_SECONDS, back_off=SOON, wait=self._until_called),
             Loop(self._process, "judge", [Step("judging", self.judge_ahead)], 0.0, back_off=SOON),
         ]
+
+    def _until_called(self, seconds: float) -> None:
+        self._process.called.wait(seconds)
+        self._process.called.clear()
 
     def claim_ahead(self) -> bool:
         """Claim the next items, unless enough are claimed already; whether there were any. For one thread alone."""
@@ -245,7 +250,7 @@ class Judge:
         ]
         with self._process.store.reading() as connection:
             draw = current_draw(connection, claimed.project, claimed.reference_id, list(claimed.rows), self._blocks)
-        for batch in stream(opened.model, self._items(claimed, reference, later, found), settings, size=opened.size):
+        for batch in gathered(stream(opened.model, self._items(claimed, reference, later, found), settings, size=opened.size)):
             found += judged_batch(claimed.project, claimed.rows, reference, draw, batch, settings.thumbnail)
         return found, later
 

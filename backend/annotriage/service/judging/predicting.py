@@ -21,7 +21,7 @@ from annotriage.store.counters import chunks
 from annotriage.store.predictions import Known, Predictions, hurry, known_predictions, version_shown
 from annotriage.store.projects import Project, before_of, project_of
 
-ASK_SECONDS = 0.05  # between two looks at the store
+ASK_SECONDS, SOONEST = 0.05, 0.004  # between two looks at the store, at most and at least; meanwhile a tenth of what was waited already
 MOST_WAITED_FOR = 200  # missing predictions; more than these take longer than anybody waits
 AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait
 MOST_TAKEN = 12  # webhooks that are written down at the same time: the other threads are for people
@@ -129,6 +129,8 @@ class StorePredictor:
         """Have tasks judged at once: whether all of them were, in time."""
         few = len(records) <= MOST_WAITED_FOR
         missing = self._hurry(project, records, urgent=few)
+        if few:
+            self._process.call_worker()
         if not few or not self._waiting.acquire(blocking=False):
             log("predictions are missing, and will be delivered", project=project, tasks=len(records))
             return False
@@ -139,14 +141,15 @@ class StorePredictor:
 
     def _wait(self, project: str, missing: list[str]) -> bool:
         """Look until these tasks are judged, for as long as the settings allow: whether they are."""
-        end = time.monotonic() + self._process.settings.predict_seconds
+        began = time.monotonic()
+        end = began + self._process.settings.predict_seconds
         while time.monotonic() < end and not self._process.stopping.is_set():
             with self._store.reading() as connection:
                 found = known_predictions(connection, project, missing)
             missing = [] if found is None else [id for id in missing if id not in found.by_task]
             if not missing:
                 return True
-            time.sleep(ASK_SECONDS)
+            time.sleep(min(ASK_SECONDS, max(SOONEST, (time.monotonic() - began) / 10)))
         return False
 
     def _hurry(self, project: str, records: Sequence[Mapping[str, object]], *, urgent: bool) -> list[str]:
@@ -159,6 +162,8 @@ class StorePredictor:
         for some in chunks(new, AT_ONCE):
             with self._store.writing() as connection:
                 items.add_tasks(connection, row, some, urgent=urgent)
+        if not known:
+            return ids
         with self._store.writing() as connection:
             items.mark_back(connection, row, [item.id for item in known.values() if item.gone])
             if urgent:

@@ -11,6 +11,7 @@ import numpy as np
 from annotriage.advice import speed_words as words
 from annotriage.data import Dataset, Item
 from annotriage.data.remote_media import is_address
+from annotriage.engine.gathering import gathered
 from annotriage.errors import DataError, SettingError
 from annotriage.model.batch_size import BatchSize
 from annotriage.model.cores import cores
@@ -79,7 +80,7 @@ def bench_project(
         found: list[Judgement] = []
         later, started = 0, time.perf_counter()
         with progress(f"the last tasks of project {external_id}", len(rows)) as advance:
-            for batch in stream(model, tasks(items), settings, stages, BatchSize(model, settings)):
+            for batch in gathered(stream(model, tasks(items), settings, stages, BatchSize(model, settings))):
                 with stages.timed(Stage.JUDGE):
                     judged = judged_batch(project, rows, reference, draw, batch, settings.thumbnail)
                 with stages.timed(Stage.STORE):

@@ -9,7 +9,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +39,10 @@ JOINING = "joining"  # the role of a worker that is not let join the others yet:
 VISITORS = ("command", "doctor")  # roles that look at a service or change it, and begin none
 
 
+def _nobody() -> None:
+    """No worker can be called from here: it looks by itself before long."""
+
+
 class Process:
     """One process of the service. Threadsafe.
 
@@ -59,6 +63,8 @@ class Process:
         self.unwritten = ""  # why the last sign of life could not be written down
         self.trouble = ""  # why the labeling tool cannot be used; others learn of it by the sign of life
         self.stopping = threading.Event()
+        self.called = threading.Event()  # set in the worker when somebody waits for what is due now: it looks at once
+        self.call_worker: Callable[[], None] = _nobody  # in the web process, what sets it
         self._lock = threading.Lock()
         self._files = tempfile.TemporaryDirectory(prefix="annotriage-")
         self._projects: dict[tuple[str, tuple[str, ...]], ToolProject] = {}

@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -44,6 +44,7 @@ SOUND_SECONDS = 60.0  # a child that lived so long starts anew at once
 END_SECONDS = 20.0
 KILL_SECONDS = 5.0  # until a killed process is gone; one that waits for a disk that hangs may not be
 STOPS = (signal.SIGINT, signal.SIGTERM)
+_CALL = b"!"
 SILENT = 36  # signs of life of the web process, one each five seconds, without one of a child: it hangs
 
 
@@ -93,6 +94,7 @@ def serve(
         return start_child(role, settings, config, process.host, joined)
 
     children = Children(process, start, refused=leave)
+    process.call_worker = children.call_worker
     watch = Loop(process, "children", [Step("children", children.watch)], WATCH_SECONDS, back_off=SOON)
     loops = (watch, heartbeat(process), looking(process, say))
     threads = [threading.Thread(target=loop.run, name=loop.name, daemon=True) for loop in loops]
@@ -162,6 +164,9 @@ class Child(Protocol):
     def stop(self) -> None:
         """Ask it to end."""
 
+    def call(self) -> None:
+        """Tell it that somebody waits. Never waits itself, and raises nothing."""
+
     def join(self, timeout: float) -> None:
         """Wait for its end."""
 
@@ -208,6 +213,12 @@ class Children:
             self._beats = self._process.beats
             self._end_hung()
         return any(started)
+
+    def call_worker(self) -> None:
+        """Tell the worker, if one runs, that somebody waits for what is due now. From any thread."""
+        running = self._running.get("worker")
+        if running is not None:
+            running.child.call()
 
     def end(self) -> None:
         """End them, in order while there is time."""
@@ -266,10 +277,11 @@ class Children:
 
 @dataclass(frozen=True)
 class SpawnedChild:
-    """A child process, with the end of the pipe whose closing tells it that its parent is gone."""
+    """A child process, with the end of the pipe whose closing tells it that its parent is gone, and through which it is called."""
 
     process: SpawnProcess
     lifeline: Connection
+    _using: threading.Lock = field(default_factory=threading.Lock)  # the lifeline: once it is closed, its number may be another file's
 
     @property
     def exitcode(self) -> int | None:
@@ -283,8 +295,14 @@ class SpawnedChild:
 
     def stop(self) -> None:
         """Ask it to end."""
-        self.lifeline.close()
+        with self._using:
+            self.lifeline.close()
         self.process.terminate()
+
+    def call(self) -> None:
+        """Tell it that somebody waits. Never waits itself, and raises nothing."""
+        with self._using, contextlib.suppress(OSError):  # its pipe is full of calls, or it is gone
+            os.write(self.lifeline.fileno(), _CALL)
 
     def join(self, timeout: float) -> None:
         """Wait for its end."""
@@ -301,6 +319,7 @@ def start_child(role: str, settings: ServiceSettings, config: Path | None, host:
     of that role has worked here before."""
     context = multiprocessing.get_context("spawn")
     theirs, ours = context.Pipe(duplex=False)
+    os.set_blocking(ours.fileno(), False)  # one that hangs reads no calls
     process = context.Process(target=run_child, args=(role, settings, config, host, joined, theirs), name=f"annotriage-{role}")
     process.start()
     theirs.close()
@@ -333,12 +352,18 @@ def _main_loop(role: str, joined: bool) -> Callable[[Process], None]:
 
 
 def _end_with_parent(process: Process, lifeline: Connection) -> None:
-    """Wait until the web process has let go of the other end; then stop in order, or at once if that takes too long."""
-    with contextlib.suppress(EOFError, OSError):
-        lifeline.recv()
-    process.stopping.set()
+    """Stop in order once the web process is gone, or at once if that takes too long."""
+    heed(process, lifeline)
     time.sleep(END_SECONDS)
     os._exit(1)
+
+
+def heed(process: Process, lifeline: Connection) -> None:
+    """Take the web process's calls until it has let go of the other end; then the process is to stop."""
+    with contextlib.suppress(OSError):
+        while os.read(lifeline.fileno(), 4096):
+            process.called.set()
+    process.stopping.set()
 
 
 def _listen(settings: ServiceSettings) -> socket.socket:

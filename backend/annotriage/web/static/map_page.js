@@ -147,9 +147,12 @@ async function explore() {
 
   /** Incoming points, the strangest first. */
   function order() {
-    const buckets = Array.from({ length: 256 }, () => []);
-    for (let i = 0; i < points.count; i++) if (points.route[i]) buckets[points.score[i]].push(i);
-    return Uint32Array.from(buckets.reverse().flat());
+    const { count, route, score } = points, starts = new Uint32Array(257);
+    for (let i = 0; i < count; i++) if (route[i]) starts[256 - score[i]]++;
+    for (let k = 0; k < 256; k++) starts[k + 1] += starts[k];
+    const found = new Uint32Array(starts[256]);
+    for (let i = 0; i < count; i++) if (route[i]) found[starts[255 - score[i]]++] = i;
+    return found;
   }
 
   function paint() {
@@ -354,7 +357,7 @@ async function explore() {
     if (asCells || map.marked) return;
     const inside = new Uint8Array(points.count), found = [];
     let n = 0;
-    for (const i of map.inView()) if (points.route[i]) { inside[i] = 1; n += points.standing(i); }
+    map.eachInView((i) => { if (points.route[i]) { inside[i] = 1; n += points.standing(i); } });
     for (let k = 0; k < strangest.length && found.length < LISTED; k++) if (inside[strangest[k]]) found.push(strangest[k]);
     byId("list-title").textContent = n > LISTED ? `In view: the ${LISTED} strangest of ${number.format(n)}` : `In view, strangest first: ${counted(n, "item")}`;
     fill(found);

@@ -11,7 +11,8 @@ const SIDE_IN_SPACE = 100;
 const GROUPED = new Set(["outlier"]); // the routes whose items may belong to groups
 const ALL = { west: 0, south: 0, size: FULL + 1 };
 
-/** One piece: {n, ids, x, y, z, route, label, dataset, score, axes}, z of a map in space; maps that were drawn before there were axes have none. */
+/** One piece: {n, ids, xy, route, label, dataset, score, axes}; xy: the two values of each place in turn, three of a map in space. Maps that
+ *  were drawn before there were axes have none. */
 function unpack(buffer) {
   const n = new DataView(buffer).getUint32(0, true);
   const ids = new Uint32Array(buffer, 4, n).slice();
@@ -19,13 +20,12 @@ function unpack(buffer) {
   const plane = (k) => new Uint8Array(buffer, 4 + (4 + k) * n, n);
   const axes = buffer.byteLength >= 4 + 13 * n ? plane(8) : new Uint8Array(n);
   const inSpace = n > 0 && buffer.byteLength === 4 + 15 * n;
-  const both = (low, high) => {
-    const joined = new Uint16Array(n);
-    for (let i = 0; i < n; i++) joined[i] = low[i] | (high[i] << 8);
-    return joined;
-  };
-  const z = inSpace ? both(plane(9), plane(10)) : null;
-  return { n, ids, x: both(plane(0), plane(1)), y: both(plane(2), plane(3)), z, route: plane(4), label: plane(5), dataset: plane(6), score: plane(7), axes };
+  const places = inSpace ? [0, 2, 9] : [0, 2], xy = new Uint16Array(places.length * n);
+  places.forEach((k, axis) => {
+    const low = plane(k), high = plane(k + 1);
+    for (let i = 0; i < n; i++) xy[places.length * i + axis] = low[i] | (high[i] << 8);
+  });
+  return { n, ids, xy, route: plane(4), label: plane(5), dataset: plane(6), score: plane(7), axes };
 }
 
 export class Points {
@@ -168,10 +168,7 @@ export class Points {
   reroute(items, codes) {
     items.forEach((item, k) => {
       const i = this.find(item);
-      if (i < 0 || !codes[k]) return;
-      this.route[i] = codes[k];
-      const piece = [...this.pieces.values()].find((one) => i >= one.start && i < one.start + one.n);
-      piece.route[i - piece.start] = codes[k]; // or laying all end to end would bring the old one back
+      if (i >= 0 && codes[k]) this.route[i] = codes[k];
     });
   }
 
@@ -182,25 +179,28 @@ export class Points {
     return code === 1 ? "quite usual" : `stranger than ${+(100 * edges[code - 2]).toFixed(1)}%`;
   }
 
+  /** Lay all pieces end to end. They are parts of the whole from then on: nothing is held twice, and what changes in it changes in them. */
   #join() {
-    const numbers = [...this.pieces.keys()].sort((a, b) => a - b);
-    this.count = numbers.reduce((sum, number) => sum + this.pieces.get(number).n, 0);
-    this.ids = new Uint32Array(this.count);
-    this.xy = new Float32Array(this.values * this.count);
-    for (const column of ["route", "label", "dataset", "score", "axes", "group"]) this[column] = new Uint8Array(this.count);
-    this.weight = this.thinned ? new Uint32Array(this.count).fill(1) : null;
-    let start = 0;
-    for (const number of numbers) {
-      const piece = this.pieces.get(number);
-      piece.start = start;
-      this.ids.set(piece.ids, start);
-      if (piece.weight) this.weight.set(piece.weight, start);
-      for (const column of ["route", "label", "dataset", "score", "axes"]) this[column].set(piece[column], start);
-      [piece.x, piece.y, piece.z].slice(0, this.values).forEach((axis, k) => {
-        for (let i = 0; i < piece.n; i++) this.xy[this.values * (start + i) + k] = axis[i];
-      });
-      start += piece.n;
+    const pieces = [...this.pieces].sort(([a], [b]) => a - b).map(([, piece]) => piece);
+    this.count = 0;
+    for (const piece of pieces) {
+      piece.start = this.count;
+      this.count += piece.n;
     }
+    const lay = (name, width, whole) => {
+      for (const piece of pieces) {
+        const begin = width * piece.start;
+        if (piece[name]) whole.set(piece[name], begin);
+        piece[name] = whole.subarray(begin, begin + width * piece.n);
+      }
+      this[name] = whole;
+    };
+    lay("ids", 1, new Uint32Array(this.count));
+    lay("xy", this.values, new Uint16Array(this.values * this.count));
+    for (const column of ["route", "label", "dataset", "score", "axes"]) lay(column, 1, new Uint8Array(this.count));
+    if (this.thinned) lay("weight", 1, new Uint32Array(this.count).fill(1));
+    else this.weight = null;
+    this.group = new Uint8Array(this.count);
     for (const [item, number] of this.members) {
       const i = this.find(item);
       if (i >= 0) this.group[i] = Math.min(number, OTHERS);
@@ -210,37 +210,40 @@ export class Points {
 
 /** The points that stand for all of a map: one for each cell and route, in finer cells within the square that is looked at. */
 class Kept {
-  #columns = { ids: new Uint32Array(1024), weight: new Uint32Array(1024), x: new Uint16Array(1024), y: new Uint16Array(1024), z: new Uint16Array(1024),
-    route: new Uint8Array(1024), label: new Uint8Array(1024), dataset: new Uint8Array(1024), score: new Uint8Array(1024), axes: new Uint8Array(1024) };
+  #columns = { ids: new Uint32Array(1024), weight: new Uint32Array(1024), route: new Uint8Array(1024), label: new Uint8Array(1024),
+    dataset: new Uint8Array(1024), score: new Uint8Array(1024), axes: new Uint8Array(1024) };
+  #room = 1024;
   #count = 0;
 
   constructor(values, looked, routes) {
     this.values = values;
     this.side = values === 3 ? SIDE_IN_SPACE : SIDE;
-    const places = () => new Uint32Array(routes * this.side ** values); // of the point that stands for a cell, plus one
-    const cells = ({ west, south, size }) => ({ west, south, scale: this.side / size, places: places() });
+    this.#columns.xy = new Uint16Array(values * this.#room);
+    // places: by route, of the point that stands for a cell, plus one; made for the routes that there are
+    const cells = ({ west, south, size }) => ({ west, south, scale: this.side / size, places: new Array(routes).fill(null) });
     this.all = cells(ALL);
     this.near = looked.size < ALL.size ? cells(looked) : this.all;
   }
 
   /** Points of a piece. items: those that pass, ascending, null for all. alone: whether a point stands for itself, by its id and route. */
   add(piece, items, alone) {
-    const { side, values, all, near } = this;
+    const { side, values, all, near } = this, { xy } = piece;
     for (let i = 0, k = items && piece.n ? firstFrom(items, piece.ids[0]) : 0; i < piece.n; i++) {
       if (items) {
         while (k < items.length && items[k] < piece.ids[i]) k++;
         if (items[k] !== piece.ids[i]) continue;
       }
       if (alone(piece.ids[i], piece.route[i])) { this.#put(this.#more(), piece, i); continue; }
-      let cells = near, x = Math.floor((piece.x[i] - near.west) * near.scale), y = Math.floor((piece.y[i] - near.south) * near.scale);
+      const at = values * i;
+      let cells = near, x = Math.floor((xy[at] - near.west) * near.scale), y = Math.floor((xy[at + 1] - near.south) * near.scale);
       if (x < 0 || y < 0 || x >= side || y >= side) {
         cells = all;
-        x = Math.floor(piece.x[i] * all.scale);
-        y = Math.floor(piece.y[i] * all.scale);
+        x = Math.floor(xy[at] * all.scale);
+        y = Math.floor(xy[at + 1] * all.scale);
       }
-      let cell = (piece.route[i] * side + y) * side + x;
-      if (values === 3) cell = cell * side + Math.floor(piece.z[i] * cells.scale);
-      const { places } = cells;
+      let cell = y * side + x;
+      if (values === 3) cell = cell * side + Math.floor(xy[at + 2] * cells.scale);
+      const places = (cells.places[piece.route[i]] ??= new Uint32Array(side ** values));
       const before = places[cell] - 1;
       if (before < 0) {
         places[cell] = this.#count + 1;
@@ -253,22 +256,26 @@ class Kept {
     }
   }
 
-  /** All of them as one piece, by ascending id. */
+  /** All of them as one piece, by ascending id. For once: what is here goes as the piece comes, so that both are never held. */
   piece() {
-    const n = this.#count, { ids } = this.#columns, order = Uint32Array.from({ length: n }, (_, i) => i).sort((a, b) => ids[a] - ids[b]);
-    const columns = Object.entries(this.#columns).map(([name, column]) => {
-      const sorted = new column.constructor(n);
-      for (let i = 0; i < n; i++) sorted[i] = column[order[i]];
-      return [name, sorted];
-    });
-    return { n, ...Object.fromEntries(columns) };
+    const n = this.#count, order = ascending(this.#columns.ids.subarray(0, n)), piece = { n };
+    this.all = this.near = null;
+    for (const [name, column] of Object.entries(this.#columns)) {
+      const width = this.#width(name), sorted = (piece[name] = new column.constructor(width * n));
+      for (let i = 0; i < n; i++) for (let k = 0; k < width; k++) sorted[width * i + k] = column[width * order[i] + k];
+      delete this.#columns[name];
+    }
+    return piece;
   }
+
+  #width(name) { return name === "xy" ? this.values : 1; }
 
   #more() {
     const columns = this.#columns;
-    if (this.#count === columns.ids.length) {
+    if (this.#count === this.#room) {
+      this.#room = Math.ceil(1.5 * this.#room);
       for (const name of Object.keys(columns)) {
-        const longer = new columns[name].constructor(2 * this.#count);
+        const longer = new columns[name].constructor(this.#width(name) * this.#room);
         longer.set(columns[name]);
         columns[name] = longer;
       }
@@ -279,9 +286,7 @@ class Kept {
   #put(at, piece, i) {
     const columns = this.#columns;
     columns.ids[at] = piece.ids[i];
-    columns.x[at] = piece.x[i];
-    columns.y[at] = piece.y[i];
-    if (piece.z) columns.z[at] = piece.z[i];
+    for (let k = 0; k < this.values; k++) columns.xy[this.values * at + k] = piece.xy[this.values * i + k];
     columns.route[at] = piece.route[i];
     columns.label[at] = piece.label[i];
     columns.dataset[at] = piece.dataset[i];
@@ -289,6 +294,20 @@ class Kept {
     columns.axes[at] = piece.axes[i];
     columns.weight[at] = 1;
   }
+}
+
+/** The places of whole numbers below 2^32 in their ascending order. By halves of their bits: sorting by a comparison holds all of them thrice. */
+function ascending(values) {
+  let order = new Uint32Array(values.length), next = new Uint32Array(values.length);
+  for (let i = 0; i < order.length; i++) order[i] = i;
+  for (const shift of [0, 16]) {
+    const starts = new Uint32Array(65537);
+    for (const value of values) starts[((value >>> shift) & 65535) + 1]++;
+    for (let k = 0; k < 65536; k++) starts[k + 1] += starts[k];
+    for (const i of order) next[starts[(values[i] >>> shift) & 65535]++] = i;
+    [order, next] = [next, order];
+  }
+  return order;
 }
 
 /** Where the first of ascending values stands that is no smaller than this one. */
