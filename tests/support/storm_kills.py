@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 from random import Random
+from typing import cast
 
 from faulty_proxy import Answer, Call
+from label_studio import OwnLabelStudio
 from storm_site import CONFIG, TASKS, Sent, Site
 from waiting import PATIENCE
 
@@ -136,3 +138,24 @@ def kill_acceptance(site: Site, rng: Random) -> str:
         site.kill(rng.choice(("worker", "all")))
     site.wait(site.all_accepted, "for the automatic labels of batches that have earned it to be annotations")
     return ""
+
+
+def kill_label_studio(site: Site, rng: Random) -> str:
+    """Kill Label Studio itself, at any moment or in the midst of a call that changes something, and start it again; up to three times."""
+    studio, told = cast(OwnLabelStudio, site.studio), ""
+    for _ in range(rng.randint(1, 3)):
+        met = threading.Event()
+
+        def behave(call: Call, met: threading.Event = met) -> Answer | None:
+            if call.method != "GET" and rng.random() < 0.3:
+                threading.Timer(rng.uniform(0, 0.3), met.set).start()
+            return call.forward()
+
+        with site.tool.behaving(behave):
+            site.send(TASKS)
+            met.wait(rng.uniform(0, 10))
+            studio.kill()
+            site.killed["Label Studio"] += 1
+        told = site.told("Label Studio|labeling tool")
+        studio.start()
+    return told

@@ -46,6 +46,7 @@ CONFIG = (
 TASKS = 40  # in a storm
 MOST_TASKS = 1_500  # in a project, before storms go on in a new one
 POLLS = {"poll_seconds": 0.5, "sweep_seconds": 10.0, "predict_seconds": 2.0}
+TRACKER = "multiprocessing.resource_tracker"  # in the command line of a process that Python adds to those that have children
 UNFORESEEN = "nobody foresaw this"  # in the log: the service went on, but not as anybody meant it to
 
 
@@ -228,16 +229,19 @@ class Site:
 
     def kill(self, role: str, *, again: bool = True) -> None:
         """SIGKILL one process; "all": the whole service, as a power cut. again: without its web process the service is started again."""
-        self.killed[role] += 1
         if role == "all":
             self.service.kill()
         else:
-            self.wait(lambda: role in self.pids(), f"for a {role} process to kill")  # the last one may just have died
+            found = dict[str, int]()
+            self.wait(
+                lambda: found.update(self.pids()) or role in found, f"for a {role} process to kill"
+            )  # the last one may just have died
             children = psutil.Process(self.service.pid).children()
-            os.kill(self.pids()[role], signal.SIGKILL)
+            os.kill(found[role], signal.SIGKILL)
             if role == "web":
                 self.service.wait()
                 self.wait(lambda: not any(map(_runs, children)), "for the children of a killed web process to end")
+        self.killed[role] += 1
         if again and role in ("all", "web"):
             self.start()
 
@@ -246,17 +250,18 @@ class Site:
         once, as whoever watches over it would: its other processes may not have ended yet.
         """
         if self.rng.random() < 0.2:
-            self.killed["all"] += 1
             self.service.kill()
+            self.killed["all"] += 1
             self.service.start()
             return
-        roles = dict[int, str]()
+        roles = {self.service.pid: "web"}
         with suppress(SQLAlchemyError, AnnotriageError, psutil.Error):
-            roles = {pid: role for role, pid in self.pids().items()}
-        process = self.rng.choice(self.processes())
-        self.killed[roles.get(process.pid, "one that starts or ends")] += 1
+            roles |= {pid: role for role, pid in self.pids().items()}
+        process = self.rng.choice([one for one in self.processes() if _runs(one)])
         with suppress(psutil.NoSuchProcess):
+            what = roles.get(process.pid) or ("resource tracker" if TRACKER in " ".join(process.cmdline()) else "one that starts or ends")
             process.kill()
+            self.killed[what] += 1
         if process.pid == self.service.pid:
             self.service.wait()
             self.service.start()

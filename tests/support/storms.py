@@ -29,6 +29,7 @@ from storm_kills import (
     kill_again_and_again,
     kill_at_call,
     kill_connect,
+    kill_label_studio,
     kill_migration,
     kill_while,
 )
@@ -44,11 +45,12 @@ UNKNOWN = State(lost=-1, doubled=-1, wrong=-1, share=0.0, expected=0.0, open=-1)
 
 @dataclass(frozen=True)
 class Storm:
-    """A fault. only: the database that it is for; "" for both."""
+    """A fault. only: the database that it is for, studio: the Label Studio, `fake` or `real`; "" for both."""
 
     name: str
     act: Act
     only: str = ""
+    studio: str = ""
 
 
 @dataclass(frozen=True)
@@ -384,6 +386,7 @@ STORMS = (
     Storm("one of several replicas killed", kill_replica, only="postgresql"),
     Storm("two replicas asked in turn", ask_in_turn, only="postgresql"),
     Storm("Label Studio stopped", label_studio_stopped),
+    Storm("Label Studio killed", kill_label_studio, studio="real"),
     Storm("Label Studio answers 500", label_studio(failing(500), 0.5, "Label Studio|labeling tool")),
     Storm("Label Studio answers 503", label_studio(failing(503), 0.9, "Label Studio|labeling tool")),
     Storm("Label Studio slow", label_studio(slow, 1.0)),
