@@ -45,6 +45,20 @@ def kill_again_and_again(site: Site, rng: Random) -> str:
     return ""
 
 
+def kill_at_work(site: Site, rng: Random) -> str:
+    """Tasks trickle in, and each kind of process is killed at random moments after it has begun to work: the pauses before one that died
+    again is started begin anew with the web process."""
+    for _ in range(rng.randint(2, 4)):
+        others = ["worker", "jobs"] * 2
+        rng.shuffle(others)
+        for role in (*others, "web"):
+            site.wait(lambda role=role: role in site.pids(), f"for a {role} process that works")  # type: ignore[misc]
+            site.send(TASKS // 8)
+            time.sleep(rng.choice((0.2, 1, 4)) * rng.random())
+            site.kill(role)
+    return ""
+
+
 def kill_at_call(pattern: re.Pattern[str], methods: tuple[str, ...]) -> Act:
     """Kill the caller as a call to Label Studio is on its way there, or the answer on its way back; sometimes again as it is read back."""
 

@@ -44,6 +44,7 @@ CONFIG = (
     + '<Choice value="None of these" alias="none-of-these"/></Choices></View>'
 )
 TASKS = 40  # in a storm
+EARNING = 120  # automatic labels of a batch, of which people check 79: so many right ones show a limit of 4%
 MOST_TASKS = 1_500  # in a project, before storms go on in a new one
 POLLS = {"poll_seconds": 0.5, "sweep_seconds": 10.0, "predict_seconds": 2.0}
 TRACKER = "multiprocessing.resource_tracker"  # in the command line of a process that Python adds to those that have children
@@ -299,12 +300,13 @@ class Site:
     def earn_acceptance(self, begun: Callable[[], bool]) -> None:
         """Send tasks, and answer their spot checks as people do, until automatic labels become annotations.
 
-        Each batch must earn that for itself, and where no task comes for a minute the next one begins another.
+        Each batch must earn that for itself, and where no task comes for a minute the next one begins another: one import alone has enough
+        for it, since a real Label Studio may take a minute for the answers.
         """
         end = time.monotonic() + 4 * PATIENCE
         while not begun():
             assert time.monotonic() < end, f"no automatic label of project {self.project.id} became an annotation\n{self.service.tail()}"
-            self.send(60, familiar=True)
+            self.send(EARNING, familiar=True)
             self.wait(lambda: begun() or self.counts()["judged"] >= len(self.project.strange), "for tasks to be judged")
             self.wait(lambda: begun() or self._answered(), "for answers to be read")
 
