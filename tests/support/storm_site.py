@@ -108,9 +108,8 @@ class Sent:
 @dataclass(frozen=True)
 class State:
     """A project after a storm. lost: tasks without a verdict, or without a prediction. doubled: tasks with several, or with several
-    annotations. wrong: tasks whose
-    route is another than in the undisturbed run. share: of outliers, as the counters of the service say. open: deliveries and judgements
-    that are not finished."""
+    annotations. wrong: tasks that failed, or are outliers where they are none in the undisturbed run, or the reverse. share: of outliers,
+    as the counters of the service say. open: deliveries and judgements that are not finished."""
 
     lost: int
     doubled: int
@@ -418,7 +417,7 @@ class Site:
             project = self._row(connection)
             mine = (verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, ~item.c.gone)
             query = select(item.c.external_id, verdict.c.judged).join(item, item.c.id == verdict.c.item_id).where(*mine)
-            judged = [(int(id), route == "outlier") for id, route in connection.execute(query)]
+            judged = [(int(id), route) for id, route in connection.execute(query)]
             open_ = select(func.count()).select_from(delivery).where(delivery.c.project_id == project.id, delivery.c.state != "confirmed")
             undelivered = int(connection.execute(open_).scalar_one())
             waits = work.waiting(connection, project.id, project.reference_id)
@@ -429,7 +428,7 @@ class Site:
         return State(
             lost=sum(not (times[id] and versions[id]) for id in sent.strange),
             doubled=sum(times[id] > 1 or versions[id] > 1 or annotated.get(id, 0) > 1 for id in sent.strange),
-            wrong=sum(strange != sent.strange.get(id, not strange) for id, strange in judged),
+            wrong=sum(route == "failed" or id not in sent.strange or (route == "outlier") != sent.strange[id] for id, route in judged),
             share=counted["outlier"] / max(1, counted.total()),
             expected=sum(sent.strange.values()) / max(1, len(sent.strange)),
             open=undelivered + waits,
