@@ -1,6 +1,6 @@
 """Storms for hours: `python tests/faults/run.py --hours 2 --seed 7 --database postgresql`.
 
-At the end a table, and exit status 1 if anything was lost, doubled, or did not become sound again.
+At the end two tables, and exit status 1 if anything was lost, doubled, or did not become sound again.
 
 Each storm is drawn from a printed seed: the same seed draws the same storms, tasks and moments, as far as the machine keeps them.
 """
@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -28,10 +27,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import postgresql  # noqa: E402, found by the paths above
 from fake_label_studio import FakeLabelStudio  # noqa: E402
+from label_studio import OwnLabelStudio, Person  # noqa: E402
 from storm_digits import digits_site  # noqa: E402
 from storm_site import Studio  # noqa: E402
 from storms import STORMS, Outcome, Storm, run  # noqa: E402
-from storms_table import table  # noqa: E402
+from storms_table import table, table_of_killed  # noqa: E402
+
+from annotriage_label_studio.demo.server import serving  # noqa: E402
 
 TMPFS_MB = 192  # of the disk that is filled
 
@@ -43,7 +45,9 @@ def main() -> int:
     storms = [
         storm
         for storm in STORMS
-        if storm.only in ("", arguments.database) and any(part in storm.name for part in arguments.only.split(","))
+        if storm.only in ("", arguments.database)
+        and storm.studio in ("", arguments.label_studio)
+        and any(part in storm.name for part in arguments.only.split(","))
     ]
     print(f"seed {seed}, {arguments.database}, Label Studio: {arguments.label_studio}; {len(storms)} kinds of storms", flush=True)
     rng, outcomes = Random(seed), list[Outcome]()
@@ -64,9 +68,7 @@ def main() -> int:
                 kept.write_bytes(site.service.log.read_bytes())
                 print(f"the service's log: {kept}", flush=True)
                 site.begin_anew()
-    killed = sum((outcome.killed for outcome in outcomes), Counter[str]())
-    print(f"{killed.total():,} killed: {', '.join(f'{what} {times}' for what, times in killed.most_common())}")
-    print(table(outcomes))
+    print(f"{table(outcomes)}\n\n{table_of_killed(outcomes)}")
     return int(any(outcome.failure for outcome in outcomes))
 
 
@@ -93,15 +95,13 @@ def _studio(kind: str) -> Iterator[Studio]:
         with FakeLabelStudio().started() as studio:
             yield studio
         return
-    from label_studio import LabelStudio, Person
-
-    from annotriage_label_studio.demo.server import serving
-
+    executable = ROOT / ".venv-label-studio" / "bin" / "label-studio"
     with (
-        tempfile.TemporaryDirectory(prefix="annotriage-label-studio-") as folder,
-        serving(ROOT / ".venv-label-studio" / "bin" / "label-studio", Path(folder)) as server,
+        tempfile.TemporaryDirectory(prefix="annotriage-label-studio-") as name,
+        serving(executable, folder := Path(name)) as server,
     ):
-        yield LabelStudio(server.url, server.token, Person(server.url, server.email, server.password))
+        person = Person(server.url, server.email, server.password)
+        yield OwnLabelStudio(server.url, server.token, person, executable=executable, folder=folder)
 
 
 def _database(stack: ExitStack, kind: str) -> postgresql.Running | None:

@@ -278,7 +278,9 @@ def test_an_item_on_which_the_worker_dies_again_and_again_fails_alone(process, c
     worker.follow()
     for _ in range(work.GIVEN_UP):
         with process.store.writing() as connection:
-            work.claim(connection, "doomed", 1)
+            claim = work.claim(connection, "doomed", 1)
+            if claim.suspect:
+                work.begin(connection, "doomed", [claim.rows[0].work_id])
             work.bury(connection, ["doomed"])
     worker.settle()
     with process.store.reading() as connection:

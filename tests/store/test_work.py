@@ -72,10 +72,28 @@ class TestWork:
     def test_what_is_released_after_a_failure_still_counts_as_tried(self, store, bring):
         bring(1)
         with store.writing() as connection:
-            for number in range(1, work.GIVEN_UP + 1):
+            for number in range(1, work.SUSPECT + 1):
                 (row,) = work.claim(connection, "me", 10).rows
                 assert (row.attempts, row.tries) == (number, 0)
                 work.release(connection, [row.work_id], 0.0)
+            for number in range(work.SUSPECT, work.GIVEN_UP + 1):
+                claim = work.claim(connection, "me", 10)
+                assert claim.suspect
+                assert (claim.rows[0].attempts, claim.rows[0].tries) == (number, 0)
+                work.begin(connection, "me", [claim.rows[0].work_id])
+                work.release(connection, [claim.rows[0].work_id], 0.0)
+
+    def test_a_suspect_that_was_claimed_and_not_begun_is_not_held_at_fault(self, store, bring):
+        bring(1)
+        with store.writing() as connection:
+            for _ in range(work.SUSPECT):
+                claimed(connection, "me")
+                work.bury(connection, ["me"])
+            for owner in ("me", "you"):
+                claim = work.claim(connection, owner, 10)
+                assert (claim.suspect, claim.rows[0].attempts) == (True, work.SUSPECT)
+                work.begin(connection, "another one", [claim.rows[0].work_id])
+                work.bury(connection, [owner])
 
     def test_what_is_put_off_comes_back_in_time_and_begins_anew(self, store, bring):
         bring(1)

@@ -6,17 +6,24 @@ Plain REST and forms only, so that what is tested is judged by something else th
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from waiting import PATIENCE
 
+from annotriage_label_studio.demo import server
+
 CONFIG = """<View><Image name="image" value="$image"/><Choices name="label" toName="image">
 <Choice value="cat"/><Choice value="dog"/></Choices></View>"""
+
+PAGE = 500  # tasks
 
 _numbers = itertools.count(1)
 
@@ -102,12 +109,49 @@ class LabelStudio:
         result = [{"from_name": control, "to_name": to, "type": "choices", "value": {"choices": [label]}}]
         return int(self.call("POST", f"/api/tasks/{task}/annotations/", {"result": result} | fields)["id"])
 
+    def predictions(self, project: int) -> dict[int, list[str]]:
+        """The versions of each task's predictions; tasks without any may be left out."""
+        found = dict[int, list[str]]()
+        for one in self.call("GET", "/api/predictions/", project=project):
+            found.setdefault(one["task"], []).append(one["model_version"])
+        return found
+
+    def annotated(self, project: int) -> dict[int, int]:
+        """How many annotations each task has."""
+        found = dict[int, int]()
+        for page in itertools.count(1):
+            asked = {"project": project, "page": page, "page_size": PAGE, "include": "id,total_annotations"}
+            answer = self.call("GET", "/api/tasks/", **asked)
+            found |= {task["id"]: task["total_annotations"] for task in answer["tasks"]}
+            if page * PAGE >= answer["total"]:
+                break
+        return found
+
     def user(self) -> Person:
         """Another annotator, who signed up through the invitation link."""
         person = Person(self.url, f"person{next(_numbers)}.{time.time_ns()}@example.com", "a-long-password")
         link = self.call("GET", "/api/invite")["invite_url"]
         _submit(requests.Session(), f"{self.url}{link}", email=person.email, password=person.password)
         return person
+
+
+@dataclass(frozen=True)
+class OwnLabelStudio(LabelStudio):
+    """One that a test may kill, and start again where it was with what it had. executable, folder: as of `demo.server.start`."""
+
+    executable: Path = field(kw_only=True)
+    folder: Path = field(kw_only=True)
+
+    def kill(self) -> None:
+        """SIGKILL it, in the midst of whatever it does."""
+        running = server.running(self.folder)
+        assert running is not None, "no Label Studio to kill"
+        os.killpg(running.daemon.pid, signal.SIGKILL)
+        running.daemon.end()  # waits until it is gone
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        server.start(self.executable, self.folder, port=urlsplit(self.url).port, seconds=PATIENCE)
 
 
 def _submit(session: requests.Session, address: str, **fields: str) -> None:

@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 from random import Random
+from typing import cast
 
 from faulty_proxy import Answer, Call
+from label_studio import OwnLabelStudio
 from storm_site import CONFIG, TASKS, Sent, Site
 from waiting import PATIENCE
 
@@ -40,6 +42,20 @@ def kill_again_and_again(site: Site, rng: Random) -> str:
         site.send(TASKS // 8)
         time.sleep(rng.choice((0.2, 1, 5)) * rng.random())
         site.kill_any()
+    return ""
+
+
+def kill_at_work(site: Site, rng: Random) -> str:
+    """Tasks trickle in, and each kind of process is killed at random moments after it has begun to work: the pauses before one that died
+    again is started begin anew with the web process."""
+    for _ in range(rng.randint(2, 4)):
+        others = ["worker", "jobs"] * 2
+        rng.shuffle(others)
+        for role in (*others, "web"):
+            site.wait(lambda role=role: role in site.pids(), f"for a {role} process that works")  # type: ignore[misc]
+            site.send(TASKS // 8)
+            time.sleep(rng.choice((0.2, 1, 4)) * rng.random())
+            site.kill(role)
     return ""
 
 
@@ -136,3 +152,24 @@ def kill_acceptance(site: Site, rng: Random) -> str:
         site.kill(rng.choice(("worker", "all")))
     site.wait(site.all_accepted, "for the automatic labels of batches that have earned it to be annotations")
     return ""
+
+
+def kill_label_studio(site: Site, rng: Random) -> str:
+    """Kill Label Studio itself, at any moment or in the midst of a call that changes something, and start it again; up to three times."""
+    studio, told = cast(OwnLabelStudio, site.studio), ""
+    for _ in range(rng.randint(1, 3)):
+        met = threading.Event()
+
+        def behave(call: Call, met: threading.Event = met) -> Answer | None:
+            if call.method != "GET" and rng.random() < 0.3:
+                threading.Timer(rng.uniform(0, 0.3), met.set).start()
+            return call.forward()
+
+        with site.tool.behaving(behave):
+            site.send(TASKS)
+            met.wait(rng.uniform(0, 10))
+            studio.kill()
+            site.killed["Label Studio"] += 1
+        told = site.told("Label Studio|labeling tool")
+        studio.start()
+    return told

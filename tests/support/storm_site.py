@@ -44,8 +44,10 @@ CONFIG = (
     + '<Choice value="None of these" alias="none-of-these"/></Choices></View>'
 )
 TASKS = 40  # in a storm
+EARNING = 120  # automatic labels of a batch, of which people check 79: so many right ones show a limit of 4%
 MOST_TASKS = 1_500  # in a project, before storms go on in a new one
 POLLS = {"poll_seconds": 0.5, "sweep_seconds": 10.0, "predict_seconds": 2.0}
+TRACKER = "multiprocessing.resource_tracker"  # in the command line of a process that Python adds to those that have children
 UNFORESEEN = "nobody foresaw this"  # in the log: the service went on, but not as anybody meant it to
 
 
@@ -106,9 +108,8 @@ class Sent:
 @dataclass(frozen=True)
 class State:
     """A project after a storm. lost: tasks without a verdict, or without a prediction. doubled: tasks with several, or with several
-    annotations. wrong: tasks whose
-    route is another than in the undisturbed run. share: of outliers, as the counters of the service say. open: deliveries and judgements
-    that are not finished."""
+    annotations. wrong: tasks that failed, or are outliers where they are none in the undisturbed run, or the reverse. share: of outliers,
+    as the counters of the service say. open: deliveries and judgements that are not finished."""
 
     lost: int
     doubled: int
@@ -228,16 +229,19 @@ class Site:
 
     def kill(self, role: str, *, again: bool = True) -> None:
         """SIGKILL one process; "all": the whole service, as a power cut. again: without its web process the service is started again."""
-        self.killed[role] += 1
         if role == "all":
             self.service.kill()
         else:
-            self.wait(lambda: role in self.pids(), f"for a {role} process to kill")  # the last one may just have died
+            found = dict[str, int]()
+            self.wait(
+                lambda: found.update(self.pids()) or role in found, f"for a {role} process to kill"
+            )  # the last one may just have died
             children = psutil.Process(self.service.pid).children()
-            os.kill(self.pids()[role], signal.SIGKILL)
+            os.kill(found[role], signal.SIGKILL)
             if role == "web":
                 self.service.wait()
                 self.wait(lambda: not any(map(_runs, children)), "for the children of a killed web process to end")
+        self.killed[role] += 1
         if again and role in ("all", "web"):
             self.start()
 
@@ -246,17 +250,18 @@ class Site:
         once, as whoever watches over it would: its other processes may not have ended yet.
         """
         if self.rng.random() < 0.2:
-            self.killed["all"] += 1
             self.service.kill()
+            self.killed["all"] += 1
             self.service.start()
             return
-        roles = dict[int, str]()
+        roles = {self.service.pid: "web"}
         with suppress(SQLAlchemyError, AnnotriageError, psutil.Error):
-            roles = {pid: role for role, pid in self.pids().items()}
-        process = self.rng.choice(self.processes())
-        self.killed[roles.get(process.pid, "one that starts or ends")] += 1
+            roles |= {pid: role for role, pid in self.pids().items()}
+        process = self.rng.choice([one for one in self.processes() if _runs(one)])
         with suppress(psutil.NoSuchProcess):
+            what = roles.get(process.pid) or ("resource tracker" if TRACKER in " ".join(process.cmdline()) else "one that starts or ends")
             process.kill()
+            self.killed[what] += 1
         if process.pid == self.service.pid:
             self.service.wait()
             self.service.start()
@@ -294,12 +299,13 @@ class Site:
     def earn_acceptance(self, begun: Callable[[], bool]) -> None:
         """Send tasks, and answer their spot checks as people do, until automatic labels become annotations.
 
-        Each batch must earn that for itself, and where no task comes for a minute the next one begins another.
+        Each batch must earn that for itself, and where no task comes for a minute the next one begins another: one import alone has enough
+        for it, since a real Label Studio may take a minute for the answers.
         """
         end = time.monotonic() + 4 * PATIENCE
         while not begun():
             assert time.monotonic() < end, f"no automatic label of project {self.project.id} became an annotation\n{self.service.tail()}"
-            self.send(60, familiar=True)
+            self.send(EARNING, familiar=True)
             self.wait(lambda: begun() or self.counts()["judged"] >= len(self.project.strange), "for tasks to be judged")
             self.wait(lambda: begun() or self._answered(), "for answers to be read")
 
@@ -411,7 +417,7 @@ class Site:
             project = self._row(connection)
             mine = (verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, ~item.c.gone)
             query = select(item.c.external_id, verdict.c.judged).join(item, item.c.id == verdict.c.item_id).where(*mine)
-            judged = [(int(id), route == "outlier") for id, route in connection.execute(query)]
+            judged = [(int(id), route) for id, route in connection.execute(query)]
             open_ = select(func.count()).select_from(delivery).where(delivery.c.project_id == project.id, delivery.c.state != "confirmed")
             undelivered = int(connection.execute(open_).scalar_one())
             waits = work.waiting(connection, project.id, project.reference_id)
@@ -422,7 +428,7 @@ class Site:
         return State(
             lost=sum(not (times[id] and versions[id]) for id in sent.strange),
             doubled=sum(times[id] > 1 or versions[id] > 1 or annotated.get(id, 0) > 1 for id in sent.strange),
-            wrong=sum(strange != sent.strange.get(id, not strange) for id, strange in judged),
+            wrong=sum(route == "failed" or id not in sent.strange or (route == "outlier") != sent.strange[id] for id, route in judged),
             share=counted["outlier"] / max(1, counted.total()),
             expected=sum(sent.strange.values()) / max(1, len(sent.strange)),
             open=undelivered + waits,

@@ -28,7 +28,9 @@ from storm_kills import (
     kill_acceptance,
     kill_again_and_again,
     kill_at_call,
+    kill_at_work,
     kill_connect,
+    kill_label_studio,
     kill_migration,
     kill_while,
 )
@@ -44,11 +46,12 @@ UNKNOWN = State(lost=-1, doubled=-1, wrong=-1, share=0.0, expected=0.0, open=-1)
 
 @dataclass(frozen=True)
 class Storm:
-    """A fault. only: the database that it is for; "" for both."""
+    """A fault. only: the database that it is for, studio: the Label Studio, `fake` or `real`; "" for both."""
 
     name: str
     act: Act
     only: str = ""
+    studio: str = ""
 
 
 @dataclass(frozen=True)
@@ -372,6 +375,7 @@ STORMS = (
     Storm("kill a process: acceptance", kill_acceptance),
     Storm("kill a process: connect", kill_connect),
     Storm("kill a process: migration", kill_migration),
+    Storm("kill processes at work", kill_at_work),
     Storm("kill processes again and again", kill_again_and_again),
     Storm("upgrade killed, then a downgrade", upgrade_killed),
     Storm("old and new version side by side", upgrade_side_by_side, only="postgresql"),
@@ -384,6 +388,7 @@ STORMS = (
     Storm("one of several replicas killed", kill_replica, only="postgresql"),
     Storm("two replicas asked in turn", ask_in_turn, only="postgresql"),
     Storm("Label Studio stopped", label_studio_stopped),
+    Storm("Label Studio killed", kill_label_studio, studio="real"),
     Storm("Label Studio answers 500", label_studio(failing(500), 0.5, "Label Studio|labeling tool")),
     Storm("Label Studio answers 503", label_studio(failing(503), 0.9, "Label Studio|labeling tool")),
     Storm("Label Studio slow", label_studio(slow, 1.0)),

@@ -17,8 +17,8 @@ from annotriage.store.locks import lock_items
 from annotriage.store.schema import delivery, field_write, heartbeat, item, project, work
 
 LEASE_SECONDS = 60.0
-SUSPECT = 2  # attempts after which an item is taken alone, so that it cannot take others along
-GIVEN_UP = 4  # attempts after which an item fails
+SUSPECT = 2  # attempts after which an item is taken alone, so that it cannot take others along,
+GIVEN_UP = 5  # and after which it fails: of three deaths during one item alone not all came from outside
 DEAD_AFTER = 30.0  # seconds without a sign of life
 
 
@@ -52,11 +52,12 @@ def to_try(connection: Connection, project_id: int, count: int) -> list[ClaimedI
 
 @dataclass(frozen=True)
 class Claim:
-    """Items of one project that this worker judges under one reference."""
+    """Items of one project that this worker judges under one reference. suspect: it is one alone, and `begin` is to be told when."""
 
     project_id: int
     reference_id: int
     rows: Sequence[ClaimedItem]
+    suspect: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,9 @@ class Held:
 def claim(connection: Connection, owner: str, most: int, without: Collection[int] = ()) -> Claim | None:
     """Take up to `most` items that are due, all for one project and reference, under a lease; None if nothing is due.
 
+    This counts as an attempt at those that are taken together: were they at hand when a worker died, that makes them suspects. At a suspect
+    it does not: what the worker dies of may be another item, which it judges before, or the model as it is loaded.
+
     without: references under which the owner can judge nothing.
     """
     now = time.time()
@@ -103,7 +107,8 @@ def claim(connection: Connection, owner: str, most: int, without: Collection[int
     ).one_or_none()
     if first is None:
         return None
-    if first.attempts >= SUSPECT:
+    suspect = bool(first.attempts >= SUSPECT)
+    if suspect:
         chosen = select(work.c.id).where(due, work.c.id == first.id)
     else:
         same = (work.c.project_id == first.project_id, work.c.reference_id == first.reference_id, work.c.attempts < SUSPECT)
@@ -112,12 +117,12 @@ def claim(connection: Connection, owner: str, most: int, without: Collection[int
     if not ids:
         return None
     for some in chunks(ids):
-        taken = {"owner": owner, "lease_until": now + LEASE_SECONDS, "attempts": work.c.attempts + 1}
+        taken = {"owner": owner, "lease_until": now + LEASE_SECONDS, "attempts": work.c.attempts + int(not suspect)}
         connection.execute(update(work).where(work.c.id.in_(some)).values(taken))
     columns = (*_ITEM, work.c.attempts, work.c.tries, work.c.id.label("work_id"))
     query = select(*columns).join(work, work.c.item_id == item.c.id).order_by(work.c.id)
     rows = [ClaimedItem(**row._mapping) for some in chunks(ids) for row in connection.execute(query.where(work.c.id.in_(some)))]
-    return Claim(first.project_id, first.reference_id, rows)
+    return Claim(first.project_id, first.reference_id, rows, suspect)
 
 
 def _other_than(references: Collection[int]) -> list[ColumnElement[bool]]:
@@ -136,6 +141,12 @@ def anything_due(connection: Connection, without: Collection[int] = ()) -> bool:
 def renew(connection: Connection, owner: str) -> None:
     """Hold on to what this worker has claimed."""
     connection.execute(update(work).where(work.c.owner == owner).values(lease_until=time.time() + LEASE_SECONDS))
+
+
+def begin(connection: Connection, owner: str, work_ids: Sequence[int]) -> None:
+    """Count an attempt at suspects that this worker has claimed: from now on it does nothing else until they are finished or given back."""
+    for ids in chunks(work_ids):
+        connection.execute(update(work).where(work.c.id.in_(ids), work.c.owner == owner).values(attempts=work.c.attempts + 1))
 
 
 def finish(connection: Connection, work_ids: Sequence[int]) -> None:

@@ -151,6 +151,90 @@ def test_an_item_on_which_judging_always_fails_fails_alone_in_the_end(process, c
     assert len(routes) == 3
 
 
+class Killed(BaseException):
+    """What no code may handle: the worker is gone."""
+
+
+def work_until_killed(process):
+    """A worker from its start to its end, killed or with nothing left to do: whether it was killed. Others take back what it held."""
+    judge = Judge(process)
+    try:
+        while judge.claim_ahead() or judge.judge_ahead():
+            pass
+    except Killed:
+        return True
+    finally:
+        with process.store.writing() as connection:
+            work.bury(connection, [process.owner])
+        judge.close()
+    return False
+
+
+def routes(process):
+    with process.store.reading() as connection:
+        return {row.item_id: row.route for row in connection.execute(select(verdict.c.item_id, verdict.c.route))}
+
+
+@databases.both
+def test_an_item_that_kills_the_worker_takes_no_others_along(process, connect, digits, monkeypatch):
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
+    import_tasks(process, project, tool, digits.incoming[0][:6])
+    real = judging.verdicts_of
+
+    def verdicts(reference, items, judged, seconds):
+        if any(item.id == "2" for item in items):
+            raise Killed
+        return real(reference, items, judged, seconds)
+
+    monkeypatch.setattr(judging, "verdicts_of", verdicts)
+    deaths = 0
+    while work_until_killed(process):
+        deaths += 1
+        assert deaths < 20, "that item is tried for ever"
+    assert waiting(process, project) == 0
+    assert [id for id, route in routes(process).items() if route == "failed"] == [2]
+    with process.store.reading() as connection:
+        reason = connection.execute(select(verdict.c.reason).where(verdict.c.item_id == 2)).scalar_one()
+    assert f"died on it {deaths} times" in reason
+
+
+@databases.both
+def test_a_worker_that_is_killed_as_it_loads_the_model_holds_no_item_at_fault(process, connect, digits, monkeypatch):
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
+    import_tasks(process, project, tool, digits.incoming[0][:3])
+
+    def load(*_given):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(judging, "load_kept_model", load)
+        for _ in range(10):
+            assert work_until_killed(process)
+    assert not work_until_killed(process)
+    assert "failed" not in routes(process).values()
+    assert len(routes(process)) == 3
+
+
+def test_an_item_during_which_the_worker_happened_to_be_killed_twice_is_judged(process, connect, digits, monkeypatch):
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
+    import_tasks(process, project, tool, digits.incoming[0][:3])
+    real, deaths = judging.verdicts_of, 0
+
+    def verdicts(reference, items, judged, seconds):
+        nonlocal deaths
+        if deaths < 2 + work.SUSPECT:
+            deaths += 1
+            raise Killed
+        return real(reference, items, judged, seconds)
+
+    monkeypatch.setattr(judging, "verdicts_of", verdicts)
+    for _ in range(2 + work.SUSPECT):
+        assert work_until_killed(process)
+    assert not work_until_killed(process)
+    assert "failed" not in routes(process).values()
+    assert len(routes(process)) == 3
+
+
 @databases.both
 def test_what_could_not_be_written_down_is_judged_again_once_the_database_is_back(process, connect, digits, judge, monkeypatch):
     monkeypatch.setattr("annotriage.store.database.BUSY_SECONDS", 0.0)

@@ -50,12 +50,13 @@ FAILED_AFTER = 3  # tries after which an item goes to a person, while it is trie
 
 @dataclass(frozen=True)
 class _Claimed:
-    """Claimed items on their way: their media are being fetched already."""
+    """Claimed items on their way: their media are being fetched already. suspect: as of `Claim`."""
 
     project: Project
     tool: ToolProject
     reference_id: int
     rows: dict[int, ClaimedItem]
+    suspect: bool
     media: Reading[ClaimedItem]
 
 
@@ -145,7 +146,7 @@ class Judge:
         try:
             tool = self._process.tool_project(project)
             fetched = [row for row in claim.rows if row.attempts < work.GIVEN_UP]
-            return _Claimed(project, tool, claim.reference_id, rows, self._reader.read(tool, fetched))
+            return _Claimed(project, tool, claim.reference_id, rows, claim.suspect, self._reader.read(tool, fetched))
         except Exception:
             self._at_hand -= {row.work_id for row in rows.values()}
             self._in_doubt = True
@@ -158,6 +159,9 @@ class Judge:
         try:
             opened = self.open(claimed.reference_id)
             self._left.pop(claimed.reference_id, None)
+            if claimed.suspect:
+                with self._process.store.writing() as connection:
+                    work.begin(connection, self._process.owner, [row.work_id for row in claimed.rows.values()])
             began = time.monotonic()
             found, later = self._run(claimed, opened)
             self._size = max(FEWEST, int(CLAIM_SECONDS * len(claimed.rows) / max(1e-3, time.monotonic() - began)))
@@ -310,6 +314,6 @@ def judged_batch(
 def _deadly(row: ClaimedItem) -> Problem:
     return Problem(
         Failure.MODEL,
-        f"task {row.external_id or row.marker}: the worker failed or died on it {row.attempts - 1} times, so that it is not tried again;"
+        f"task {row.external_id or row.marker}: the worker failed or died on it {row.attempts} times, so that it is not tried again;"
         " look at the file, and at the worker's memory",
     )
