@@ -20,7 +20,7 @@ from annotriage.store.erased import mark_erased
 from annotriage.store.files import drop_unused
 from annotriage.store.insights import forget_insights
 from annotriage.store.maps import piece_to_change, pieces_around, write_piece
-from annotriage.store.projects import Project
+from annotriage.store.projects import Project, hold_project
 from annotriage.store.schema import (
     event,
     finding,
@@ -40,7 +40,6 @@ from annotriage.store.schema import (
 )
 from annotriage.store.schema import project as project_table
 
-KIND = "erase"  # of the job
 ERASED = "(erased)"
 SPOKEN = ("facts", "payload", "next_payload", "text", "reason", "note", "query")  # columns in which items may be named
 DISTINCT = 8  # characters of a file's name from which on it is one
@@ -79,8 +78,19 @@ def doomed(connection: Connection, project: Project, names: Sequence[str]) -> di
 
 def ask(connection: Connection, project: Project, names: Iterable[str], by: str) -> None:
     """Let the jobs process erase items, which can open references; what was asked for before is erased, too."""
-    waiting = jobs.open_payload(connection, project.id, KIND)
-    jobs.queue_last_word(connection, project.id, KIND, {"names": sorted({*waiting.get("names", ()), *names}), "by": by})
+    hold_project(connection, project.id)  # who asks at the same moment waits, and sees what is asked for here
+    waiting = jobs.open_payload(connection, project.id, jobs.ERASURE)
+    jobs.queue_last_word(connection, project.id, jobs.ERASURE, {"names": sorted({*waiting.get("names", ()), *names}), "by": by})
+
+
+def put_off(connection: Connection, asked: jobs.Job, owner: str, reason: str, until: float) -> bool:
+    """What this owner could not erase waits to be tried again then, with what was asked for meanwhile. False if it ran there no more."""
+    if not jobs.is_wanted(connection, asked.id):
+        return False  # its project was disconnected meanwhile
+    hold_project(connection, asked.project_id)  # as in `ask`
+    present, meanwhile = jobs.asked_of(connection, asked.id)
+    names = sorted({*present["names"], *meanwhile.get("names", ())})
+    return jobs.put_off(connection, asked.id, owner, {**present, **meanwhile, "names": names}, reason, until)
 
 
 def is_called(name: str, names: Collection[str]) -> bool:

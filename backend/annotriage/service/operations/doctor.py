@@ -23,7 +23,7 @@ from annotriage.service.guarantee.spot_checks import OLDEST_DAYS, SKEW_SECONDS, 
 from annotriage.service.operations.process import VISITORS, Process
 from annotriage.settings import ServiceSettings
 from annotriage.states import Failure
-from annotriage.store import DATABASE_TROUBLE, browsing, deliveries, inbox, work
+from annotriage.store import DATABASE_TROUBLE, browsing, deliveries, inbox, jobs, work
 from annotriage.store.database import cause
 from annotriage.store.projects import Project, projects
 
@@ -163,7 +163,7 @@ def _project(process: Process, project: Project) -> Iterator[Check]:
     yield Check("project", True, f"{name}, {project.version}{', only watched' if project.watch else ''}")
     yield from _stopped(project)
     with process.store.reading() as connection:
-        looks = (_poll, _webhooks, _unlisted, _failures, _deliveries, _guarantee)
+        looks = (_poll, _webhooks, _unlisted, _failures, _deliveries, _erasing, _guarantee)
         for look in looks:
             yield from look(connection, project)
     if not project.watch:
@@ -233,6 +233,13 @@ def _deliveries(connection: Connection, project: Project) -> Iterator[Check]:
     refused = any(row.state == "refused" for row in rows)
     fix = f"annotriage connect --project {project.external_id} again once it is put right." if refused else "It is tried again by itself."
     yield Check("deliveries", False, f"predictions of tasks {tasks} did not arrive: {rows[0].error}", fix)
+
+
+def _erasing(connection: Connection, project: Project) -> Iterator[Check]:
+    """Items that are still here although somebody had them erased."""
+    asked = jobs.latest_of(connection, project.id, jobs.ERASURE)
+    if asked is not None and asked.open and asked.text:
+        yield Check("erasing", False, f"what was asked for is not erased yet: {asked.text}")
 
 
 def _guarantee(connection: Connection, project: Project) -> Iterator[Check]:

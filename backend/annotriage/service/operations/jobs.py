@@ -24,7 +24,8 @@ from annotriage.service.operations.memory import give_back_memory
 from annotriage.service.operations.notices import drop_unwanted, tell, ways_of
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.snapshots import snapshot
-from annotriage.store import browsing, erasing, inbox, jobs, reports, snapshots, work
+from annotriage.store import browsing, inbox, jobs, reports, snapshots, work
+from annotriage.store.database import cause
 from annotriage.store.insights import JOB_KINDS
 from annotriage.store.projects import Project
 from annotriage.store.snapshots import Changed
@@ -35,7 +36,7 @@ STOP_SECONDS = 1.5  # for a part in the middle of something; what it leaves undo
 LEAST_SECONDS = 3.0  # between two snapshots of a dataset while its items stream in,
 LARGE, LARGE_SECONDS = 20_000, 10.0  # and of one with so many items;
 REST = 3.0  # in any case so many times what the last one took
-KINDS = ("recalibrate", jobs.LIMITS, reports.REPORT, reports.ATLAS, jobs.LABEL_AUDIT, jobs.VERSIONS, erasing.KIND)
+KINDS = ("recalibrate", jobs.LIMITS, reports.REPORT, reports.ATLAS, jobs.LABEL_AUDIT, jobs.VERSIONS, jobs.ERASURE)
 QUEUED_SECONDS = 2.0
 TRAINING_KINDS = (jobs.TRAINING,)  # in a thread of their own: they may take hours, and nothing waits for them
 INSIGHT_KINDS = JOB_KINDS  # likewise: some take many minutes
@@ -155,7 +156,7 @@ def run_queued(process: Process, kinds: Sequence[str] = KINDS, left: set[int] | 
     when no other is there.
     """
     left = set() if left is None else left
-    from annotriage.service.operations.queued_jobs import run_job
+    from annotriage.service.operations.queued_jobs import fail, run_job
 
     with process.store.reading() as connection:
         unwritten = jobs.is_at_any(connection, process.owner, kinds)  # the database went away before what came of it was written down
@@ -176,8 +177,7 @@ def run_queued(process: Process, kinds: Sequence[str] = KINDS, left: set[int] | 
             left.add(job.id)
     except Exception as error:
         logging.getLogger(__name__).exception("project %s: the job %r failed", job.project_id, job.kind)
-        with process.store.writing() as connection:
-            jobs.finish(connection, job.id, str(error), failed=True)
+        fail(process, job, cause(error))
     return True
 
 
