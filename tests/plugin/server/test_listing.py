@@ -68,7 +68,7 @@ def test_an_answer_holds_no_more_than_so_much_data_however_many_tasks_are_asked_
         return 200, {}, {"tasks": [ROW | {"id": id} | data for id in answers[-1]], "total": len(found)}
 
     def read():
-        yield [task["id"] for task in listing.tasks_by_id(client, "1", list(map(str, ids)), listing.REVIEWED)]
+        yield [task["id"] for task in listing.tasks_by_id(client, "1", list(map(str, ids)), listing.TASK)]
         yield [task["id"] for page in listing.tasks_after(client, "1", "") for task in page]
 
     faulty.answers = [answer]

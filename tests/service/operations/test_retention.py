@@ -63,7 +63,8 @@ def test_thumbnails_go_after_their_days_unless_their_items_wait_for_people(proce
 def test_of_jobs_that_ended_and_of_what_nobody_did_the_latest_are_kept_and_of_what_people_did_all(process, connect, monkeypatch):
     monkeypatch.setattr("annotriage.service.operations.jobs.AT_ONCE", 2)
     monkeypatch.setattr("annotriage.service.operations.jobs.KEPT", 3)
-    places = [(connect(id)[0].id, kind) for id in ("1", "2") for kind in ("report", "recalibrate")]
+    connected = [connect(id)[0].id for id in ("1", "2")]
+    places = [(id, kind) for id in connected for kind in ("report", "recalibrate")]
     kinds = (EventKind.UNREACHABLE, EventKind.REFUSED, EventKind.REVEALED)
     with process.store.writing() as connection:
         for number in range(8):
@@ -71,7 +72,7 @@ def test_of_jobs_that_ended_and_of_what_nobody_did_the_latest_are_kept_and_of_wh
                 id = jobs.queue(connection, project_id, kind)
                 jobs.take(connection, "me", [kind])
                 jobs.finish(connection, id, str(number), failed=number % 2 == 0)
-            for project_id in {project_id for project_id, _ in places}:
+            for project_id in connected:
                 for kind in kinds:
                     events.note(connection, project_id, kind, error=str(number))
         waiting = jobs.queue(connection, places[0][0], "report")
