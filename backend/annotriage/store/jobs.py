@@ -84,7 +84,10 @@ def queue_last_word(connection: Connection, project_id: int, kind: str, payload:
     One that waits gets the payload at once; one that runs is run again with it afterwards.
     """
     mine = (job.c.project_id == project_id, job.c.kind == kind)
-    changes = {JobState.QUEUED: {"payload": dict(payload), "not_before": 0.0}, JobState.RUNNING: {"next_payload": dict(payload)}}
+    changes: dict[JobState, dict[str, Any]] = {
+        JobState.QUEUED: {"payload": dict(payload), "not_before": 0.0},
+        JobState.RUNNING: {"next_payload": dict(payload)},
+    }
     while True:
         for state, values in changes.items():
             if connection.execute(update(job).where(*mine, job.c.state == state).values(values)).rowcount:

@@ -28,6 +28,7 @@ from annotriage.store import DATABASE_TROUBLE, jobs
 from annotriage.store import erasing as queries
 from annotriage.store.events import note
 from annotriage.store.insights import forget_reference, stop_looks
+from annotriage.store.mentions import ERASED
 from annotriage.store.projects import Project
 from annotriage.store.references import get_reference, kept_references, rewrite_reference
 
@@ -139,7 +140,7 @@ def _replaced(sample: Sample, names: Collection[str], faces: Collection[bytes]) 
     top = rows[:full]
     return dataclasses.replace(
         sample,
-        ids=tuple(queries.ERASED if place in places else id for place, id in enumerate(sample.ids)),
+        ids=tuple(ERASED if place in places else id for place, id in enumerate(sample.ids)),
         compressed=sample.compressed[rows],
         thumbnails=np.frombuffer(b"".join(pictures), dtype=np.uint8),
         ends=np.cumsum([len(picture) for picture in pictures]).astype(sample.ends.dtype),
