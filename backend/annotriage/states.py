@@ -175,6 +175,7 @@ class EventKind(StrEnum):
     INHERITED_UNDONE = "inherited undone"  # a person took these back
     CERTIFIED = "certified"  # the automatic labels of a dataset were fixed, and checks of them drawn
     ERASED = "erased"  # all that was known of items was erased
+    ERASURE_FAILED = "erasure failed"  # it is tried again
 
 
 class NoticeWay(StrEnum):
@@ -198,6 +199,21 @@ NOTICED = (  # of what they are told
     EventKind.TRAINED,
     EventKind.TRAINING_FAILED,
     EventKind.NOT_TAKEN_OVER,
+    EventKind.ERASURE_FAILED,
+)
+
+
+PASSING = (  # what machines met, which nobody did and nothing rests on: the latest of them are enough
+    EventKind.UNREACHABLE,
+    EventKind.REPAIRED,
+    EventKind.TROUBLE,
+    EventKind.PROBLEM,
+    EventKind.SOLVED,
+    EventKind.REFUSED,
+    EventKind.LIMITS_FAILED,
+    EventKind.RECALIBRATION_FAILED,
+    EventKind.TRAINING_FAILED,
+    EventKind.ERASURE_FAILED,
 )
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from annotriage.states import JobState
 from annotriage.store import jobs, work
-from annotriage.store.jobs import LIMITS, MOST_ATTEMPTS
+from annotriage.store.jobs import ERASURE, LIMITS, MOST_ATTEMPTS
 from annotriage.store.projects import change_project
 from annotriage.store.schema import heartbeat, job
 
@@ -170,6 +170,20 @@ class TestJob:
             assert not jobs.any_waiting(connection, KINDS)
             jobs.queue(connection, project.id, "recalibrate")
             assert jobs.any_waiting(connection, KINDS), "it may be asked for again"
+
+    def test_what_must_be_erased_is_not_given_up_however_many_processes_died_over_it(self, store, project):
+        with store.writing() as connection:
+            jobs.queue(connection, project.id, ERASURE)
+            for _ in range(MOST_ATTEMPTS):
+                work.beat(connection, "doomed", "jobs", "host", 1)
+                assert jobs.take(connection, "doomed", [ERASURE])
+                work.bury(connection, ["doomed"])
+            (waiting,) = jobs.jobs_of(connection, project.id)
+            assert (waiting.state, waiting.finished_at) == (JobState.QUEUED, None)
+            assert "died 3 times" in waiting.text
+            assert not jobs.any_waiting(connection, [ERASURE]), "others have their turn first"
+            connection.execute(update(job).values(not_before=time.time()))
+            assert jobs.take(connection, "me", [ERASURE])
 
     def test_a_job_of_a_living_process_stays_its_own_however_long_it_takes(self, store, project):
         with store.writing() as connection:

@@ -231,6 +231,7 @@ SENTENCES: Mapping[EventKind, Callable[..., str]] = {
     EventKind.LOOK_ALIKES: step_sentence,
     EventKind.CERTIFIED: certified,
     EventKind.ERASED: erased,
+    EventKind.ERASURE_FAILED: failed,
 }
 
 

@@ -1,8 +1,8 @@
-"""Why automatic labels are stopped, in sentences."""
+"""Why automatic labels are stopped, and what became of them, in sentences."""
 
 from __future__ import annotations
 
-from annotriage.advice.numbers import percent, percent_range
+from annotriage.advice.numbers import count, percent, percent_range
 from annotriage.states import Alarm, Pause
 
 
@@ -31,3 +31,13 @@ def why_paused(pause: Pause | None, alarm: Alarm | None, project: str) -> str | 
         return None if pause is None else pause_sentence(pause)
     stopped = alarm_sentence(alarm, project)
     return stopped if pause is None else f"{stopped} Paused as well: {pause_sentence(pause)}"
+
+
+def accepted_sentence(labels: int, left: int) -> str:
+    """What came of accepting automatic labels. labels: that became annotations; left: that the labeling tool refused."""
+    were = "was" if left == 1 else "were"
+    others = f"{left:,} {were} left, as people are at the tasks or have changed them; run it again later."
+    if labels:
+        became = "became an annotation" if labels == 1 else "became annotations"
+        return f"{count(labels, 'automatic label')} {became}.{f' {others}' if left else ''}"
+    return f"No automatic label became an annotation: {others}" if left else "No automatic label may become an annotation now."

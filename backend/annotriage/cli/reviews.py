@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from annotriage.advice.guarantee_words import guarantee_sentence
+from annotriage.advice.state_words import accepted_sentence
 from annotriage.cli.options import config_option, examples, print_json, progress_bars, project_option, service_process
 
 
@@ -47,7 +48,7 @@ def accept(project: str, only_list: bool, as_json: bool, config: Path | None) ->
 
     With accept = "annotate" the service does so by itself. Each batch can be undone.
     """
-    from annotriage.service.delivery.accepting import accept_batch, why_not
+    from annotriage.service.delivery.accepting import Taken, accept_all, why_not
     from annotriage.store.acceptances import batches
     from annotriage.store.projects import project_of
 
@@ -55,20 +56,18 @@ def accept(project: str, only_list: bool, as_json: bool, config: Path | None) ->
         with process.store.reading() as connection:
             found = project_of(connection, project)
             obstacle = why_not(connection, found)
-        taken = 0
-        while not only_list and obstacle is None and (count := accept_batch(process, found)):
-            taken += count
+        taken = Taken(0, 0) if only_list or obstacle is not None else accept_all(process, found)
         with process.store.reading() as connection:
             rows = [asdict(row) for row in batches(connection, found.id)]
     if as_json:
-        print_json({"accepted": taken, "obstacle": obstacle, "batches": rows})
+        print_json({"accepted": taken.labels, "left": taken.left, "obstacle": obstacle, "batches": rows})
         return
     for row in rows:
         click.echo(f"Batch {row['id']}: {row['items']:,} items{', undone' if row['undone_at'] else ''}")
     if obstacle is not None:
         click.echo(f"Nothing is accepted: {obstacle}.")
     elif not only_list:
-        click.echo(f"{taken:,} automatic labels became annotations." if taken else "No automatic label may become an annotation now.")
+        click.echo(accepted_sentence(taken.labels, taken.left))
 
 
 @click.command(epilog=examples("annotriage undo --accept 12 --project 3"))

@@ -6,11 +6,8 @@ while it was there stay as they were found.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 from sqlalchemy import Connection, and_, select, update
 
@@ -20,7 +17,8 @@ from annotriage.store.erased import mark_erased
 from annotriage.store.files import drop_unused
 from annotriage.store.insights import forget_insights
 from annotriage.store.maps import piece_to_change, pieces_around, write_piece
-from annotriage.store.projects import Project
+from annotriage.store.mentions import DISTINCT, ERASED, Mentions
+from annotriage.store.projects import Project, hold_project
 from annotriage.store.schema import (
     event,
     finding,
@@ -40,10 +38,8 @@ from annotriage.store.schema import (
 )
 from annotriage.store.schema import project as project_table
 
-KIND = "erase"  # of the job
-ERASED = "(erased)"
-SPOKEN = ("facts", "payload", "next_payload", "text", "reason", "note", "query")  # columns in which items may be named
-DISTINCT = 8  # characters of a file's name from which on it is one
+SPOKEN = ("facts", "payload", "next_payload", "text", "reason", "note")  # columns in which items may be named
+AT_ONCE = 500  # rows that are read at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +75,19 @@ def doomed(connection: Connection, project: Project, names: Sequence[str]) -> di
 
 def ask(connection: Connection, project: Project, names: Iterable[str], by: str) -> None:
     """Let the jobs process erase items, which can open references; what was asked for before is erased, too."""
-    waiting = jobs.open_payload(connection, project.id, KIND)
-    jobs.queue_last_word(connection, project.id, KIND, {"names": sorted({*waiting.get("names", ()), *names}), "by": by})
+    hold_project(connection, project.id)  # who asks at the same moment waits, and sees what is asked for here
+    waiting = jobs.open_payload(connection, project.id, jobs.ERASURE)
+    jobs.queue_last_word(connection, project.id, jobs.ERASURE, {"names": sorted({*waiting.get("names", ()), *names}), "by": by})
+
+
+def put_off(connection: Connection, asked: jobs.Job, owner: str, reason: str, until: float) -> bool:
+    """What this owner could not erase waits to be tried again then, with what was asked for meanwhile. False if it ran there no more."""
+    if not jobs.is_wanted(connection, asked.id):
+        return False  # its project was disconnected meanwhile
+    hold_project(connection, asked.project_id)  # as in `ask`
+    present, meanwhile = jobs.asked_of(connection, asked.id)
+    names = sorted({*present["names"], *meanwhile.get("names", ())})
+    return jobs.put_off(connection, asked.id, owner, {**present, **meanwhile, "names": names}, reason, until)
 
 
 def is_called(name: str, names: Collection[str]) -> bool:
@@ -100,7 +107,7 @@ def erase(connection: Connection, project: Project, items: Sequence[Doomed]) -> 
     ids = [lost.id for lost in items]
     datasets = [id for some in chunks(ids) for id in _datasets(connection, some)]
     names, tasks = _names(items)
-    mentioned = _pattern(tasks, names)
+    mentions = Mentions(tasks, names)
     _overwrite_freed(connection)
     with recounted(connection, ids):
         for some in chunks(ids):
@@ -109,21 +116,22 @@ def erase(connection: Connection, project: Project, items: Sequence[Doomed]) -> 
     _off_maps(connection, project, ids)
     _out_of_snapshots(connection, sorted(set(datasets)), names)
     connection.execute(report.delete().where(report.c.dataset_id.in_(datasets)))
-    trainings.forget_items(connection, project.id, partial(mentioned.sub, ERASED))
+    trainings.forget_items(connection, project.id, mentions.out_of)
     forget_insights(connection, project.id)
     drop_unused(connection)
-    _out_of_history(connection, project, tasks, mentioned)
+    _out_of_history(connection, project, mentions)
+    _out_of_views(connection, project, mentions)
     _out_of_samples(connection, names, {lost.face for lost in items if lost.face})
 
 
 def erase_from_inbox(connection: Connection, items: Sequence[Doomed]) -> None:
     """Erase webhooks that speak of the items, read or not: what else they told, the polls bring. connection: to the inbox."""
     names, tasks = _names(items)
-    mentioned = _pattern(tasks, names)
+    mentions = Mentions(tasks, names)
     _overwrite_freed(connection)
     for id in connection.execute(select(inbox.c.id)).scalars().all():
         body, error = connection.execute(select(inbox.c.body, inbox.c.error).where(inbox.c.id == id)).one()
-        if mentioned.search(bytes(body).decode("utf-8", "replace").replace("\\/", "/")) or mentioned.search(error or ""):
+        if mentions.may_be_in(bytes(body).decode("utf-8", "replace").replace("\\/", "/")) or mentions.may_be_in(error or ""):
             connection.execute(inbox.delete().where(inbox.c.id == id))
 
 
@@ -140,13 +148,6 @@ def _overwrite_freed(connection: Connection) -> None:
 
 def _datasets(connection: Connection, ids: Sequence[int]) -> list[int]:
     return list(connection.execute(select(item_dataset.c.dataset_id).where(item_dataset.c.item_id.in_(ids)).distinct()).scalars())
-
-
-def _pattern(tasks: Collection[str], names: Collection[str]) -> re.Pattern[str]:
-    """Where text speaks of the items: their names as they are, and numbers of tasks that stand for themselves."""
-    others = [re.escape(name) for name in names if name not in tasks]
-    alone = [rf"(?<![\w.-]){re.escape(task)}(?![\w-])" for task in tasks]
-    return re.compile("|".join((*sorted(others, key=len, reverse=True), *alone)))
 
 
 def _off_maps(connection: Connection, project: Project, ids: Sequence[int]) -> None:
@@ -172,28 +173,30 @@ def _out_of_snapshots(connection: Connection, datasets: Sequence[int], names: Co
         connection.execute(update(snapshot).where(snapshot.c.id == id).values(facts=facts))
 
 
-def _out_of_history(connection: Connection, project: Project, tasks: Collection[str], mentioned: re.Pattern[str]) -> None:
+def _out_of_history(connection: Connection, project: Project, mentions: Mentions) -> None:
     """Sentences and facts that name the items; that something happened stays."""
-    for table in (event, job, finding, label_audit, proposal, saved_view):
+    hold_project(connection, project.id)  # before its jobs, as whoever asks for one while it holds the project
+    for table in (event, job, finding, label_audit, proposal):
         columns = [column for column in table.c if column.name in SPOKEN]
         key = next(iter(table.primary_key))
-        rows = connection.execute(select(key, *columns).where(table.c.project_id == project.id)).all()
-        for row in rows:
-            before = dict(zip([column.name for column in columns], row[1:], strict=True))
-            after = {name: _scrubbed(value, tasks, mentioned) for name, value in before.items()}
-            if after != before:
-                connection.execute(update(table).where(key == row[0]).values(after))
+        query, last = select(key, *columns).where(table.c.project_id == project.id).order_by(key).limit(AT_ONCE), -1
+        while rows := connection.execute(query.where(key > last)).all():
+            last = rows[-1][0]
+            for id in (row[0] for row in rows if any(mentions.out_of(value) != value for value in row[1:])):
+                present = select(*columns).where(key == id).with_for_update()  # somebody may have changed it since it was read
+                for now in connection.execute(present).all():
+                    values = {name: mentions.out_of(value) for name, value in now._mapping.items()}
+                    connection.execute(update(table).where(key == id).values(values))
     told = connection.execute(select(project_table.c.trouble, project_table.c.problem).where(project_table.c.id == project.id)).one()
-    values = {name: _scrubbed(value, tasks, mentioned) for name, value in told._mapping.items()}
+    values = {name: mentions.out_of(value) for name, value in told._mapping.items()}
     connection.execute(update(project_table).where(project_table.c.id == project.id).values(values))
 
 
-def _scrubbed(value: Any, tasks: Collection[str], mentioned: re.Pattern[str]) -> Any:
-    if isinstance(value, str):
-        return mentioned.sub(ERASED, value)
-    if isinstance(value, dict):
-        return {name: _scrubbed(part, tasks, mentioned) for name, part in value.items()}
-    return [_scrubbed(part, tasks, mentioned) for part in value] if isinstance(value, list) else value
+def _out_of_views(connection: Connection, project: Project, mentions: Mentions) -> None:
+    """Views that ask for the items: the rest of what they ask for stays."""
+    for id, query in connection.execute(select(saved_view.c.id, saved_view.c.query).where(saved_view.c.project_id == project.id)).all():
+        if (left := mentions.out_of_query(query)) != query:
+            connection.execute(update(saved_view).where(saved_view.c.id == id).values(query=left))
 
 
 def _out_of_samples(connection: Connection, names: Collection[str], faces: Collection[bytes]) -> None:

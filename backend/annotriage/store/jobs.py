@@ -1,6 +1,7 @@
 """Jobs: what takes long and is asked for now and then, as a recalibration; at most one open per project and kind.
 
-queued -> running -> done | failed. A job whose process died over it is queued again, a few times; then it has failed.
+queued -> running -> done | failed. A job whose process died over it is queued again, a few times; then it has failed. What must be
+done in any case, as an erasure, never has: it waits, and is tried again.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from typing import Any
 from sqlalchemy import JSON, ColumnElement, Connection, Select, and_, case, func, literal, or_, select, true, update
 
 from annotriage.states import JobState, Time
+from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, insert
 from annotriage.store.schema import JOB_OPEN, heartbeat, job, project
 
+ERASURE = "erase"  # the kind that is tried until it is done
 LIMITS = "limits"  # the kind that changes the limits of a guarantee
 LABEL_AUDIT = "label audit"
 TRAINING = "training"
 VERSIONS = "versions"  # two references are compared
 MOST_ATTEMPTS = 3
+REST_SECONDS = 3600.0  # before what must be done is tried again that so many processes died over
 GRACE_SECONDS = 60.0  # in which a process that has just taken a job may still have to give its first sign of life
 
 
@@ -80,7 +84,10 @@ def queue_last_word(connection: Connection, project_id: int, kind: str, payload:
     One that waits gets the payload at once; one that runs is run again with it afterwards.
     """
     mine = (job.c.project_id == project_id, job.c.kind == kind)
-    changes = {JobState.QUEUED: {"payload": dict(payload)}, JobState.RUNNING: {"next_payload": dict(payload)}}
+    changes: dict[JobState, dict[str, Any]] = {
+        JobState.QUEUED: {"payload": dict(payload), "not_before": 0.0},
+        JobState.RUNNING: {"next_payload": dict(payload)},
+    }
     while True:
         for state, values in changes.items():
             if connection.execute(update(job).where(*mine, job.c.state == state).values(values)).rowcount:
@@ -118,9 +125,10 @@ def open_payload(connection: Connection, project_id: int, kind: str) -> dict[str
     return {} if row is None else dict((row.payload if row.state == JobState.QUEUED else row.next_payload) or {})
 
 
-def forget_payload(connection: Connection, id: int) -> None:
-    """What a job was asked for is not to be known any more."""
-    connection.execute(update(job).where(job.c.id == id).values(payload={}))
+def asked_of(connection: Connection, id: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a job is at, and what it is to be run again with afterwards, {} if nothing."""
+    row = connection.execute(select(job.c.payload, job.c.next_payload).where(job.c.id == id)).one()
+    return dict(row.payload), dict(row.next_payload or {})
 
 
 def any_waiting(connection: Connection, kinds: Sequence[str], without: Collection[int] = ()) -> bool:
@@ -217,8 +225,17 @@ def leave(connection: Connection, id: int, owner: str) -> bool:
     return connection.execute(update(job).where(*_run_by(id, owner)).values(values)).rowcount == 1
 
 
+def put_off(connection: Connection, id: int, owner: str, payload: Mapping[str, Any], reason: str, until: float) -> bool:
+    """What must be done could not be done now: it waits with this payload, and is tried again then. False if it ran here no more.
+
+    until: seconds since 1970.
+    """
+    values = {"state": JobState.QUEUED, "owner": None, "payload": dict(payload), "next_payload": None, "text": reason, "not_before": until}
+    return connection.execute(update(job).where(*_run_by(id, owner)).values(values)).rowcount == 1
+
+
 def take_back(connection: Connection, dead: Sequence[str]) -> None:
-    """These processes died: what they were at is queued again, or has failed if too many died over it.
+    """These processes died: what they were at is queued again, or has failed if too many died over it; what must be done rests then.
 
     So is what a process was at that nobody has ever heard of.
     """
@@ -226,15 +243,27 @@ def take_back(connection: Connection, dead: Sequence[str]) -> None:
     left = and_(job.c.state == JobState.RUNNING, or_(job.c.owner.in_(dead), unheard))
     if connection.execute(select(job.c.id).where(left).limit(1)).scalar_one_or_none() is None:
         return
-    given_up = job.c.attempts >= MOST_ATTEMPTS
-    reason = f"given up: the process that ran it died {MOST_ATTEMPTS} times; look at its log and at the memory of the machine"
+    tired = job.c.attempts >= MOST_ATTEMPTS
+    given_up, rests = and_(tired, job.c.kind != ERASURE), and_(tired, job.c.kind == ERASURE)
+    reason = f"the process that ran it died {MOST_ATTEMPTS} times; look at its log and at the memory of the machine"
     values = {
         "state": case((given_up, JobState.FAILED.value), else_=JobState.QUEUED.value),
-        "text": case((given_up, reason), else_=job.c.text),
+        "text": case((given_up, f"given up: {reason}"), (rests, reason), else_=job.c.text),
         "finished_at": case((given_up, time.time()), else_=None),
+        "not_before": case((rests, time.time() + REST_SECONDS), else_=job.c.not_before),
         "owner": None,
     }
     connection.execute(update(job).where(left).values(values))
+
+
+def drop_ended(connection: Connection, kept: int, most: int) -> int:
+    """Forget jobs that ended, but for the latest `kept` of each project and kind, so many at most: how many."""
+    age = func.row_number().over(partition_by=(job.c.project_id, job.c.kind), order_by=job.c.id.desc())
+    ended = select(job.c.id, age.label("age")).where(job.c.state.not_in(OPEN)).subquery()
+    ids = connection.execute(select(ended.c.id).where(ended.c.age > kept).limit(most)).scalars().all()
+    for some in chunks(ids):
+        connection.execute(job.delete().where(job.c.id.in_(some)))
+    return len(ids)
 
 
 def jobs_of(connection: Connection, project_id: int | None = None, limit: int = 20, kinds: Sequence[str] = ()) -> list[Job]:
@@ -264,7 +293,7 @@ _JOBS = select(*columns_of(job, Job))
 
 def _waiting(kinds: Sequence[str], without: Collection[int]) -> Select[Any]:
     takes_over = func.coalesce(project.c.next_reference_id, project.c.old_reference_id).is_not(None)
-    ready = or_(job.c.kind != LIMITS, ~takes_over)
+    ready = and_(or_(job.c.kind != LIMITS, ~takes_over), job.c.not_before <= time.time())
     query = select(job).join(project, project.c.id == job.c.project_id)
     query = query.where(job.c.id.not_in(without)) if without else query
     return query.where(job.c.kind.in_(kinds), job.c.state == JobState.QUEUED, ready).order_by(job.c.id)

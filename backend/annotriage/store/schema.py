@@ -489,6 +489,7 @@ job = Table(
     Column("payload", JSON, nullable=False),
     Column("next_payload", JSON(none_as_null=True)),  # asked for while it runs: it is queued again with it
     Column("attempts", Integer, nullable=False, server_default=text("0")),  # without an end: a process died over it
+    Column("not_before", Float, nullable=False, server_default=text("0")),  # when one that waits may be begun
     Column("text", Text, nullable=False, server_default=""),
     Column("done", BigInteger, nullable=False, server_default=text("0")),  # of the step that it is at
     Column("total", BigInteger),

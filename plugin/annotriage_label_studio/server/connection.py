@@ -156,8 +156,9 @@ class LabelStudioProject:
         given, self._given = self._given, {}
         for page, until in listing.tasks_changed_since(self._client, self.id, time):
             fresh = [id for id, at in page if given.get(id) != at]
-            for start in range(0, max(len(fresh), 1), listing.PAGE):
-                yield Changes(self.tasks(fresh[start : start + listing.PAGE]), until)
+            yield Changes([], until)  # also where nothing on it is fresh
+            for records in listing.pages_by_id(self._client, self.id, fresh, listing.REVIEWED):
+                yield Changes(self._tasks(records, reviews=True), until)
             self._given |= dict(page)
 
     def annotated(self) -> Iterator[list[Task]]:

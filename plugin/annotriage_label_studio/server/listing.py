@@ -26,7 +26,7 @@ TASK = "id,data,meta,created_at,updated_at,is_labeled,overlap"  # what is read o
 ANNOTATIONS = "annotations,result,was_cancelled,completed_by,ground_truth,updated_by,lead_time,parent_prediction,updated_at"  # fields, too
 REVIEWED = f"{TASK},{ANNOTATIONS}"
 TOUCHED = "id,created_at,updated_at,total_annotations,cancelled_annotations"  # what tells whether a task must be read again
-FIRST_PAGE, PAGE = 100, 500  # tasks
+FIRST_PAGE, PAGE = 25, 500  # tasks with their data: before it is known how large these are, and at most
 LIGHT_PAGE = 5_000  # tasks of which next to nothing is read
 UNTOUCHED = 0.1  # seconds between the two times of a task to which nothing happened since; a busy server took 0.006
 PAGE_TEXT = 2**23  # characters of a page's data; tasks may hold whole pictures
@@ -51,14 +51,21 @@ def task_ids_after(client: Client, project: str, task_id: str) -> Iterator[list[
 
 def tasks_by_id(client: Client, project: str, ids: Sequence[str], fields: str, *, unlisted: bool = False) -> list[dict[str, Any]]:
     """Those of the tasks that exist, in the order of their ids. fields: what is read of each. unlisted: also what cannot be listed."""
-    found: list[dict[str, Any]] = []
-    for chunk in _chunks(sorted({int(id) for id in ids if id.isascii() and id.isdigit()}), PAGE):
-        while chunk:
-            query = {"selectedItems": {"all": False, "included": chunk}, "ordering": ["tasks:id"]}
-            page, last = _page(client, project, query, fields, len(chunk))
-            found += page
-            chunk = [] if last else [id for id in chunk if id > page[-1]["id"]]
+    found = (record for page in pages_by_id(client, project, ids, fields) for record in page)
     return [record for record in found if unlisted or UNLISTED not in record]
+
+
+def pages_by_id(client: Client, project: str, ids: Sequence[str], fields: str) -> Iterator[list[dict[str, Any]]]:
+    """The same page by page, with what cannot be listed."""
+    left, size = sorted({int(id) for id in ids if id.isascii() and id.isdigit()}), _size_after([], fields, PAGE)
+    while left:
+        chunk = left[:size]
+        query = {"selectedItems": {"all": False, "included": chunk}, "ordering": ["tasks:id"]}
+        page, last = _page(client, project, query, fields, len(chunk))
+        if page:
+            yield page
+        left = left[len(chunk) :] if last else [id for id in left if id > page[-1]["id"]]
+        size = _size_after(page, fields, PAGE)
 
 
 def tasks_changed_since(client: Client, project: str, time: float) -> Iterator[tuple[list[tuple[str, str]], float]]:
@@ -119,7 +126,7 @@ def _is_empty(annotation: dict[str, Any]) -> bool:
 def _pages(
     client: Client, project: str, filters: list[dict[str, Any]], fields: str, *, after: int = 0, largest: int = PAGE
 ) -> Iterator[list[dict[str, Any]]]:
-    size = FIRST_PAGE if largest == PAGE else largest
+    size = _size_after([], fields, largest)
     while True:
         later = condition("id", "greater", "Number", after)
         query = {"filters": {"conjunction": "and", "items": [*filters, later]}, "ordering": ["tasks:id"]}
@@ -129,11 +136,15 @@ def _pages(
         if last:
             return
         after = page[-1]["id"]
-        size = _fitting_size(page) if largest == PAGE else largest
+        size = _size_after(page, fields, largest)
 
 
-def _fitting_size(page: list[dict[str, Any]]) -> int:
-    """How many tasks like these make a page of bounded size."""
+def _size_after(page: list[dict[str, Any]], fields: str, largest: int) -> int:
+    """How many tasks to ask for after this page, or at first: where their data are read, as many as make a page of bounded size."""
+    if "data" not in fields.split(","):
+        return largest
+    if not page:
+        return FIRST_PAGE
     text = sum(len(value) for task in page for value in task.get("data", {}).values() if isinstance(value, str))
     return max(1, min(PAGE, len(page) * PAGE_TEXT // max(text, 1)))
 

@@ -54,6 +54,32 @@ def test_tasks_asked_for_by_id_come_however_few_at_once(client, ids):
     assert [task["id"] for task in listing.tasks_by_id(client, "1", [*map(str, ids), "99"], "id")] == ids
 
 
+def test_an_answer_holds_no_more_than_so_much_data_however_many_tasks_are_asked_for(faulty, client, monkeypatch):
+    monkeypatch.setattr(listing, "PAGE_TEXT", 10_000)
+    ids, answers = list(range(1, 201)), []
+
+    def answer(request):
+        query = {name: values[0] for name, values in parse_qs(urlsplit(request[1]).query).items()}
+        asked, size = json.loads(query["query"]), int(query["page_size"])
+        after = max((item["value"] for item in asked.get("filters", {}).get("items", ())), default=0)
+        found = [id for id in asked.get("selectedItems", {}).get("included", ids) if id > after]
+        answers.append(found[:size])
+        data = {"data": {"image": "x" * 1_000}} if "data" in query["include"] else {}
+        return 200, {}, {"tasks": [ROW | {"id": id} | data for id in answers[-1]], "total": len(found)}
+
+    def read():
+        yield [task["id"] for task in listing.tasks_by_id(client, "1", list(map(str, ids)), listing.TASK)]
+        yield [task["id"] for page in listing.tasks_after(client, "1", "") for task in page]
+
+    faulty.answers = [answer]
+    for found in read():
+        assert found == ids
+        assert [len(page) for page in answers] == [listing.FIRST_PAGE, *[10] * 17, 5]
+        answers.clear()
+    assert [task["id"] for task in listing.tasks_by_id(client, "1", list(map(str, ids)), "id")] == ids
+    assert len(answers) == 1
+
+
 def test_the_server_says_when_there_are_no_more(client, faulty, ids):
     ids[2:] = []
     assert list(listing.task_ids_after(client, "1", "")) == [["1", "2"]]

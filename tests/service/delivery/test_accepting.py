@@ -10,11 +10,12 @@ from click.testing import CliRunner
 from memory_tool import Failure
 from stores import verdict_of
 
+from annotriage.advice.state_words import accepted_sentence
 from annotriage.cli import main
 from annotriage.errors import OutcomeUnknown, ToolError, ToolRefused, ToolUnavailable, UnknownError
 from annotriage.guarantee.binomial import first_size, spent_confidence
 from annotriage.service.delivery import accepting
-from annotriage.service.delivery.accepting import accept_batch, accept_due, undo, why_not
+from annotriage.service.delivery.accepting import Taken, accept_all, accept_batch, accept_due, undo, why_not
 from annotriage.store import Store, acceptances
 from annotriage.store.events import history
 from annotriage.store.projects import change_project, get_project
@@ -149,6 +150,40 @@ def test_what_a_person_has_touched_and_what_wants_two_answers_is_left_to_people(
     made = machine_made(tool)
     assert any(made.values())
     assert not made[skipped] + made[twice] + made[empty]
+
+
+def test_all_is_accepted_but_what_people_are_at_however_the_batches_fall(process, running, worker, monkeypatch):
+    project, tool, _ = running()
+    monkeypatch.setattr(accepting, "BATCH", 10)
+    with process.store.reading() as connection:
+        datasets = {row.shown_dataset_id for row in connection.execute(item.select())}
+        waiting = [row.external_id for row in acceptances.acceptable(connection, project, datasets, 1_000)]
+    for task in waiting[:12]:  # the whole first batch and more, which the service has not read yet
+        tool.annotate(task, "7")
+    monkeypatch.setattr(accepting, "LOST_SECONDS", 0.0)  # what was refused may be tried again at once
+    assert accept_all(process, project) == Taken(len(waiting) - 12, 12)
+    assert {id for id, reviews in machine_made(tool).items() if reviews} == {*waiting[12:]}
+    assert accept_all(process, project) == Taken(0, 12)
+    worker.follow()
+    assert accept_all(process, project) == Taken(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "left", "said"),
+    [
+        (0, 0, "No automatic label may become an annotation now."),
+        (1, 0, "1 automatic label became an annotation."),
+        (1200, 0, "1,200 automatic labels became annotations."),
+        (7, 1, "7 automatic labels became annotations. 1 was left, as people are at the tasks or have changed them; run it again later."),
+        (
+            0,
+            500,
+            "No automatic label became an annotation: 500 were left, as people are at the tasks or have changed them; run it again later.",
+        ),
+    ],
+)
+def test_what_was_left_is_told(labels, left, said):
+    assert accepted_sentence(labels, left) == said
 
 
 def test_a_lost_answer_makes_no_second_annotation(process, running, monkeypatch):

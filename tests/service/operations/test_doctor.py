@@ -19,7 +19,7 @@ from annotriage.media.data_uri import encode_data_uri
 from annotriage.service.operations.doctor import LATE_BEAT_SECONDS, PILED_UP, examine
 from annotriage.settings import ServiceSettings
 from annotriage.states import Alarm, Failure
-from annotriage.store import inbox, items, work
+from annotriage.store import erasing, inbox, items, jobs, work
 from annotriage.store.projects import change_project
 from annotriage.store.schema import heartbeat, item, spot_check, verdict
 from annotriage.store.schema import project as project_table
@@ -176,6 +176,19 @@ def test_what_is_stopped_is_told_with_the_reason(checks, process, connect, value
     assert check.ok is False
     assert said in check.found
     assert fix in check.fix
+
+
+def test_what_was_to_be_erased_and_is_not_is_told_with_the_reason(checks, process, connect):
+    project, _ = connect("3")
+    with process.store.writing() as connection:
+        erasing.ask(connection, project, ["7"], "ann")
+    assert "erasing" not in checks("3")
+    with process.store.writing() as connection:
+        asked = jobs.take(connection, process.owner, [jobs.ERASURE])
+        erasing.put_off(connection, asked, process.owner, "reference pets: a file is missing.", time.time() + 60)
+    found = checks("3")["erasing"]
+    assert found.ok is False
+    assert found.found == "what was asked for is not erased yet: reference pets: a file is missing."
 
 
 def test_webhooks_that_do_not_arrive_are_told(checks, process, connect, worker, picture, digits):

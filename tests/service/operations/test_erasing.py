@@ -8,7 +8,7 @@ import json
 
 import databases
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from triaged import data_uri, import_tasks, judge
 
 from annotriage.errors import UnknownError
@@ -26,7 +26,7 @@ from annotriage.store.insights import insight_of, job_kind, keep_insight
 from annotriage.store.map_points import Piece
 from annotriage.store.projects import change_project, get_project
 from annotriage.store.references import get_reference
-from annotriage.store.schema import counter, dataset, item, job, metadata, verdict
+from annotriage.store.schema import counter, dataset, item, job, metadata, reference_file, verdict
 
 NAME = "870055001"
 
@@ -185,6 +185,67 @@ def test_a_job_that_is_run_again_after_it_erased_names_nothing(process, full):
     with process.store.reading() as connection:
         (row,) = connection.execute(select(job.c.state, job.c.text).where(job.c.kind == "erase"))
     assert (row.state, NAME in row.text) == ("done", False)
+
+
+def erasures(process):
+    """The jobs that erase: state, payload and text of each."""
+    with process.store.reading() as connection:
+        return [tuple(row) for row in connection.execute(select(job.c.state, job.c.payload, job.c.text).where(job.c.kind == "erase"))]
+
+
+@databases.both
+def test_what_cannot_be_erased_now_is_told_and_tried_again_until_it_is(process, full):
+    project, _, _ = full
+    renamed = reference_file.c.path.like("reference/%")
+    with process.store.writing() as connection:
+        ask(connection, project, [NAME], "ann")
+        connection.execute(update(reference_file).where(renamed).values(path="lost-" + reference_file.c.path))
+    assert run_queued(process)
+    assert not run_queued(process), "it waits before it is tried again"
+    ((state, payload, text),) = erasures(process)
+    assert (state, payload) == ("queued", {"names": [NAME], "by": "ann"})
+    assert text.startswith("reference digits, which may keep the items, cannot be read:")
+    assert text.endswith("It is tried again by itself.")
+    with process.store.writing() as connection:
+        assert items.find_items(connection, project.id, [NAME])
+        told = events.history(connection, project.id, limit=1)[0]
+        assert (told.kind, told.facts) == (EventKind.ERASURE_FAILED, {"error": text})
+        connection.execute(update(job).values(not_before=0.0))
+    assert run_queued(process)
+    with process.store.writing() as connection:
+        assert events.history(connection, project.id, limit=1)[0].id == told.id, "what is wrong is told once"
+        connection.execute(update(reference_file).values(path=func.replace(reference_file.c.path, "lost-", "")))
+        connection.execute(update(job).values(not_before=0.0))
+    assert run_queued(process)
+    ((state, payload, text),) = erasures(process)
+    assert (state, payload) == ("done", {})
+    assert text.startswith("1 item erased, 0 not found.")
+    assert everything(process).replace(f"{NAME}0", "").count(NAME) == 0
+
+
+@databases.both
+def test_what_nobody_foresaw_is_no_reason_to_forget_what_is_to_be_erased(process, full, monkeypatch):
+    project, _, tasks = full
+    with process.store.writing() as connection:
+        ask(connection, project, [NAME], "ann")
+
+    def fails(*_):
+        with process.store.writing() as connection:
+            ask(connection, project, [tasks[1].id], "bob")
+        raise RuntimeError("nobody foresaw this")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("annotriage.service.operations.erasing.erase", fails)
+        assert run_queued(process)
+    ((state, payload, text),) = erasures(process)
+    assert (state, payload["names"]) == ("queued", sorted([NAME, tasks[1].id])), "what was asked for meanwhile is erased with it"
+    assert text.startswith("nobody foresaw this")
+    with process.store.writing() as connection:
+        connection.execute(update(job).values(not_before=0.0))
+    assert run_queued(process)
+    assert [(state, payload) for state, payload, _ in erasures(process)] == [("done", {})]
+    with process.store.reading() as connection:
+        assert items.find_items(connection, project.id, [NAME, tasks[1].id]) == {}
 
 
 def test_the_file_of_sqlite_itself_has_nothing_of_it(process, full, tmp_path):

@@ -11,7 +11,8 @@ from sqlalchemy import select, update
 from triaged import import_tasks, judge
 
 from annotriage.service.operations.jobs import clean
-from annotriage.store import inbox
+from annotriage.states import EventKind
+from annotriage.store import events, inbox, jobs
 from annotriage.store.schema import inbox as inbox_table
 from annotriage.store.schema import item, thumbnail
 
@@ -57,6 +58,36 @@ def test_thumbnails_go_after_their_days_unless_their_items_wait_for_people(proce
     left = pictured(process)
     assert left == [(id, route) for id, route in before if route != "auto" or id in aged[-3:]]
     assert 3 < len(left) < len(before)
+
+
+def test_of_jobs_that_ended_and_of_what_nobody_did_the_latest_are_kept_and_of_what_people_did_all(process, connect, monkeypatch):
+    monkeypatch.setattr("annotriage.service.operations.jobs.AT_ONCE", 2)
+    monkeypatch.setattr("annotriage.service.operations.jobs.KEPT", 3)
+    connected = [connect(id)[0].id for id in ("1", "2")]
+    places = [(id, kind) for id in connected for kind in ("report", "recalibrate")]
+    kinds = (EventKind.UNREACHABLE, EventKind.REFUSED, EventKind.REVEALED)
+    with process.store.writing() as connection:
+        for number in range(8):
+            for project_id, kind in places:
+                id = jobs.queue(connection, project_id, kind)
+                jobs.take(connection, "me", [kind])
+                jobs.finish(connection, id, str(number), failed=number % 2 == 0)
+            for project_id in connected:
+                for kind in kinds:
+                    events.note(connection, project_id, kind, error=str(number))
+        waiting = jobs.queue(connection, places[0][0], "report")
+    keep(process)
+    with process.store.reading() as connection:
+        for project_id, kind in places:
+            kept = [row for row in jobs.jobs_of(connection, project_id, kinds=(kind,)) if row.id != waiting]
+            assert [row.text for row in kept] == ["7", "6", "5"]
+            told = events.history(connection, project_id)
+            assert [[row.facts["error"] for row in told if row.kind == of] for of in kinds] == [
+                ["7", "6", "5"],
+                ["7", "6", "5"],
+                list("76543210"),
+            ]
+        assert jobs.is_wanted(connection, waiting)
 
 
 def test_webhooks_that_could_not_be_read_go_after_their_days_and_new_ones_stay(process):

@@ -59,15 +59,31 @@ def test_pushed_items_are_triaged_before_they_have_a_task(web, connected, worker
 def test_an_item_pushed_again_changes_nothing(web, connected, process):
     project, _ = connected
     first = push(web, {"id": "a", "media": "https://host/a.png"}).json["accepted"][0]
-    again = push(web, {"id": "a", "media": "https://host/other.png"}, {"id": "a", "media": "https://host/a.png"}).json["accepted"]
-    assert [row["pushed"] for row in again] == [first["pushed"]] * 2
-    assert [row["new"] for row in again] == [False, False]
+    for media in ("https://host/other.png", "https://host/a.png"):
+        (again,) = push(web, {"id": "a", "media": media}).json["accepted"]
+        assert (again["pushed"], again["new"]) == (first["pushed"], False)
     elsewhere = push(web, {"id": "a", "media": "https://host/a.png"}, dataset="other").json["accepted"][0]
     assert elsewhere["new"]
     with process.store.reading() as connection:
         assert work.waiting(connection, project.id, project.reference_id) == 2
         item = browsing.item_of_task(connection, project, first["pushed"])
         assert browsing.medium_of(connection, project, item.id).media == "https://host/a.png"
+
+
+def test_the_second_item_of_one_id_in_a_request_is_refused_and_not_lost_without_a_word(web, connected, monkeypatch):
+    monkeypatch.setattr("annotriage.web.api.pushing.AT_ONCE", 2)
+    names = ("a", "a", "b", "c", "a")
+    answer = push(web, *({"id": id, "media": f"https://host/{number}.png"} for number, id in enumerate(names))).json
+    assert [(row["index"], row["id"], row["new"]) for row in answer["accepted"]] == [(0, "a", True), (2, "b", True), (3, "c", True)]
+    assert [(row["index"], row["id"]) for row in answer["refused"]] == [(1, "a"), (4, "a")]
+    assert "'a' was used before in this request" in answer["refused"][0]["reason"]
+
+
+def test_files_of_one_name_are_not_taken_for_one_another(web, connected):
+    files = [(io.BytesIO(content), "img.png") for content in (b"one", b"two")]
+    answer = web.post("/api/datasets/camera/items", data={"project": "3", "files": files}, content_type="multipart/form-data").json
+    assert [row["index"] for row in answer["accepted"]] == [0]
+    assert [row["index"] for row in answer["refused"]] == [1]
 
 
 def test_items_without_an_id_are_new_each_time(web, connected):

@@ -7,12 +7,14 @@ other, made by a machine.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from annotriage.advice.state_words import why_paused
 from annotriage.errors import OutcomeUnknown, ToolError
+from annotriage.labeling_tool import Outcomes
 from annotriage.service.guarantee.spot_checks import DAY, MOST_OUTSTANDING, OLDEST_DAYS, passed_probation
 from annotriage.service.intake.reviewing import take_reviews
 from annotriage.service.operations.log import log
@@ -35,28 +37,52 @@ def accept_due(process: Process, project: Project) -> None:
         _read_back(process, project)  # what was accepted before it was switched off
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of accepting all that may be accepted. labels: that became annotations. left: that the tool refused, as people are at
+    their tasks."""
+
+    labels: int
+    left: int
+
+
+def accept_all(process: Process, project: Project) -> Taken:
+    """Accept automatic labels, batch after batch, as long as there are any and nothing speaks against it. Raises ToolError."""
+    labels, left = 0, set[str]()
+    while (found := _accept(process, project, left)).done or found.refused:
+        labels += len(found.done)
+        left |= found.refused.keys()
+    return Taken(labels, len(left))
+
+
 def accept_batch(process: Process, project: Project) -> int:
     """Accept one batch of automatic labels, if nothing speaks against it; how many. Raises ToolError.
 
     An outcome that stays unknown is read back a minute later; until then, and unless nothing came of it, the items are not asked for
     again. So are those that the tool refuses, for a person is at them.
     """
+    return len(_accept(process, project).done)
+
+
+def _accept(process: Process, project: Project, without: Collection[str] = ()) -> Outcomes:
+    """As `accept_batch`: what became of the batch, by task; nothing if there is none. without: tasks that are in none."""
     if project.watch or project.gone:
-        return 0
+        return Outcomes()
     _read_back(process, project)
     with process.store.reading() as connection:
         if why_not(connection, project) is not None:
-            return 0
-        found = acceptances.acceptable(connection, project, passed_probation(connection, project), BATCH)
+            return Outcomes()
+        fit = acceptances.acceptable(connection, project, passed_probation(connection, project), BATCH + len(without))
+    found = [row for row in fit if row.external_id not in without][:BATCH]
     if not found:
-        return 0
+        return Outcomes()
     with process.store.writing() as connection:
         if why_not(connection, get_project(connection, project.id)) is not None:
-            return 0
+            return Outcomes()
         batch, taken = acceptances.begin_batch(connection, project, [row.id for row in found])
     items = {row.external_id: row.id for row in found if row.id in taken}
     if not items:
-        return 0
+        return Outcomes()
     try:
         outcomes = process.tool_project(project).accept(list(items), project.version)
     except OutcomeUnknown:
@@ -74,7 +100,7 @@ def accept_batch(process: Process, project: Project) -> int:
     log("accepted", project=project.external_id, batch=batch, items=len(outcomes.done))
     if outcomes.error is not None:
         raise outcomes.error
-    return len(outcomes.done)
+    return outcomes
 
 
 def why_not(connection: Connection, project: Project) -> str | None:

@@ -23,7 +23,7 @@ from annotriage.service.guarantee.spot_checks import DAY, OLDEST_DAYS, SKEW_SECO
 from annotriage.service.operations.process import VISITORS, Process
 from annotriage.settings import ServiceSettings
 from annotriage.states import Failure, SpotCheckState
-from annotriage.store import DATABASE_TROUBLE, browsing, deliveries, inbox, spot_checks, work
+from annotriage.store import DATABASE_TROUBLE, browsing, deliveries, inbox, jobs, spot_checks, work
 from annotriage.store.database import cause
 from annotriage.store.projects import Project, projects
 
@@ -164,7 +164,7 @@ def _project(process: Process, project: Project) -> Iterator[Check]:
     yield Check("project", True, f"{name}, {project.version}{', only watched' if project.watch else ''}")
     yield from _stopped(project)
     with process.store.reading() as connection:
-        looks = (_poll, _webhooks, _unlisted, _failures, _deliveries, _guarantee)
+        looks = (_poll, _webhooks, _unlisted, _failures, _deliveries, _erasing, _guarantee)
         for look in looks:
             yield from look(connection, project)
     yield from _links(process, project)
@@ -243,6 +243,13 @@ def _links(process: Process, project: Project) -> Iterator[Check]:
     if before != now and project.options.item_fields and not project.watch:
         found = f"they lead to {before}, and public_url is {now}" if before and now else f"public_url is {now or 'no longer set'}"
         yield Check("links in tasks", False, found, f"annotriage connect --project {project.external_id} again writes them anew.")
+
+
+def _erasing(connection: Connection, project: Project) -> Iterator[Check]:
+    """Items that are still here although somebody had them erased."""
+    asked = jobs.latest_of(connection, project.id, jobs.ERASURE)
+    if asked is not None and asked.open and asked.text:
+        yield Check("erasing", False, f"what was asked for is not erased yet: {asked.text}")
 
 
 def _guarantee(connection: Connection, project: Project) -> Iterator[Check]:

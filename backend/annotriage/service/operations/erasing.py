@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,18 +18,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from annotriage.advice.numbers import count
-from annotriage.errors import UnknownError
+from annotriage.errors import MismatchError, UnknownError
 from annotriage.service.guarantee.model_choice import stop_training
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import REFERENCE, open_reference
 from annotriage.states import EventKind
+from annotriage.store import DATABASE_TROUBLE, jobs
 from annotriage.store import erasing as queries
-from annotriage.store import jobs
 from annotriage.store.events import note
 from annotriage.store.insights import forget_reference, stop_looks
-from annotriage.store.projects import Project, get_project
-from annotriage.store.references import kept_references, rewrite_reference
+from annotriage.store.mentions import ERASED
+from annotriage.store.projects import Project
+from annotriage.store.references import get_reference, kept_references, rewrite_reference
 
 if TYPE_CHECKING:
     from annotriage.engine.kept_items import Sample
@@ -72,7 +74,8 @@ def erase(process: Process, project: Project, names: Sequence[str], by: str) -> 
         queries.erase(connection, project, items)
         stopped |= jobs.cancel(connection, project.id, jobs.TRAINING, waiting=False)
         note(connection, project.id, EventKind.ERASED, items=len(items), by=by)
-    process.store.compact()
+    with suppress(*DATABASE_TROUBLE):  # it is erased, and leaves SQLite's log sooner or later
+        process.store.compact()
     log("items erased", project=project.external_id, items=len(items))
     tasks = [item.external_id for item in items if item.external_id]
     unknown = tuple(dict.fromkeys(name for name in names if name not in found))
@@ -80,24 +83,25 @@ def erase(process: Process, project: Project, names: Sequence[str], by: str) -> 
     return Erasure(len(items), unknown, tuple(dict.fromkeys(changed)), remains)
 
 
-def erase_asked(process: Process, job: jobs.Job) -> str:
-    """Do what was asked for (`store.erasing.ask`), and forget what it was: a sentence, which names no item."""
+def erase_asked(process: Process, project: Project, names: Sequence[str], by: str) -> str:
+    """Do what was asked for (`store.erasing.ask`): a sentence, which names no item. What it raises is no end of it: it is tried again."""
     with process.store.reading() as connection:
-        project = get_project(connection, job.project_id)
-    try:
-        done = erase(process, project, job.payload["names"], job.payload["by"])
-    except UnknownError:
+        left = queries.doomed(connection, project, names)
+    if not left:
         return "Nothing was left to erase: these items were erased meanwhile."
-    finally:
-        with process.store.writing() as connection:
-            jobs.forget_payload(connection, job.id)
+    done = erase(process, project, names, by)
     return " ".join((f"{count(done.erased, 'item')} erased, {len(done.unknown)} not found.", *done.remains))
 
 
 def _rewrite(process: Process, id: int, names: Collection[str], faces: Collection[bytes]) -> str | None:
     """Take items out of what a reference keeps: its name, None if it keeps none of them."""
     with tempfile.TemporaryDirectory(prefix="annotriage-") as temporary:
-        reference = open_reference(process.store, id, Path(temporary))
+        try:
+            reference = open_reference(process.store, id, Path(temporary))
+        except MismatchError as error:
+            with process.store.reading() as connection:
+                name = get_reference(connection, id).name
+            raise MismatchError(f"reference {name}, which may keep the items, cannot be read: {error}") from error
         clean = _without(reference, names, faces)
         if clean is reference:
             return None
@@ -138,7 +142,7 @@ def _replaced(sample: Sample, names: Collection[str], faces: Collection[bytes]) 
     top = rows[:full]
     return dataclasses.replace(
         sample,
-        ids=tuple(queries.ERASED if place in places else id for place, id in enumerate(sample.ids)),
+        ids=tuple(ERASED if place in places else id for place, id in enumerate(sample.ids)),
         compressed=sample.compressed[rows],
         thumbnails=np.frombuffer(b"".join(pictures), dtype=np.uint8),
         ends=np.cumsum([len(picture) for picture in pictures]).astype(sample.ends.dtype),

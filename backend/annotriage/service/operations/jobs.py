@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from sqlalchemy import Connection
+
 from annotriage.service.delivery.field_writing import FieldWriting
 from annotriage.service.guarantee.standings import Standings
 from annotriage.service.guarantee.tightening import Tightening
@@ -24,7 +26,8 @@ from annotriage.service.operations.memory import give_back_memory
 from annotriage.service.operations.notices import drop_unwanted, tell, ways_of
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.snapshots import snapshot
-from annotriage.store import browsing, erasing, inbox, jobs, reports, snapshots, work
+from annotriage.store import browsing, events, inbox, jobs, reports, snapshots, work
+from annotriage.store.database import cause
 from annotriage.store.insights import JOB_KINDS
 from annotriage.store.projects import Project
 from annotriage.store.snapshots import Changed
@@ -35,7 +38,7 @@ STOP_SECONDS = 1.5  # for a part in the middle of something; what it leaves undo
 LEAST_SECONDS = 3.0  # between two snapshots of a dataset while its items stream in,
 LARGE, LARGE_SECONDS = 20_000, 10.0  # and of one with so many items;
 REST = 3.0  # in any case so many times what the last one took
-KINDS = ("recalibrate", jobs.LIMITS, reports.REPORT, reports.ATLAS, jobs.LABEL_AUDIT, jobs.VERSIONS, erasing.KIND)
+KINDS = ("recalibrate", jobs.LIMITS, reports.REPORT, reports.ATLAS, jobs.LABEL_AUDIT, jobs.VERSIONS, jobs.ERASURE)
 QUEUED_SECONDS = 2.0
 TRAINING_KINDS = (jobs.TRAINING,)  # in a thread of their own: they may take hours, and nothing waits for them
 INSIGHT_KINDS = JOB_KINDS  # likewise: some take many minutes
@@ -44,7 +47,8 @@ AUDIT_SECONDS = 5.0
 PUT_OFF_SECONDS = 180.0  # for which a map waits while items are judged
 CLEAN_SECONDS = 3600.0
 DAY = 86_400.0
-AT_ONCE = 1_000  # thumbnails that are dropped in one transaction
+AT_ONCE = 1_000  # rows that are dropped in one transaction
+KEPT = 1_000  # jobs that ended and events that pass, of each project and kind
 
 
 def run_jobs(process: Process) -> None:
@@ -155,7 +159,7 @@ def run_queued(process: Process, kinds: Sequence[str] = KINDS, left: set[int] | 
     when no other is there.
     """
     left = set() if left is None else left
-    from annotriage.service.operations.queued_jobs import run_job
+    from annotriage.service.operations.queued_jobs import fail, run_job
 
     with process.store.reading() as connection:
         unwritten = jobs.is_at_any(connection, process.owner, kinds)  # the database went away before what came of it was written down
@@ -176,8 +180,7 @@ def run_queued(process: Process, kinds: Sequence[str] = KINDS, left: set[int] | 
             left.add(job.id)
     except Exception as error:
         logging.getLogger(__name__).exception("project %s: the job %r failed", job.project_id, job.kind)
-        with process.store.writing() as connection:
-            jobs.finish(connection, job.id, str(error), failed=True)
+        fail(process, job, cause(error))
     return True
 
 
@@ -189,11 +192,20 @@ def clean(process: Process) -> bool:
     with process.store.inbox.writing() as connection:
         unread = inbox.drop_failed(connection, now - settings.keep_inbox_days * DAY)
     pictures = 0
-    while settings.keep_thumbnails_days and not process.stopping.is_set():
-        with process.store.writing() as connection:
-            some = browsing.drop_thumbnails(connection, now - settings.keep_thumbnails_days * DAY, AT_ONCE)
-        pictures += some
-        if some < AT_ONCE:
-            break
-    log("cleaned up", snapshots=dropped, webhooks=unread, thumbnails=pictures)
+    if settings.keep_thumbnails_days:
+        before = now - settings.keep_thumbnails_days * DAY
+        pictures = _in_turns(process, lambda connection: browsing.drop_thumbnails(connection, before, AT_ONCE))
+    ended = _in_turns(process, lambda connection: jobs.drop_ended(connection, KEPT, AT_ONCE))
+    passed = _in_turns(process, lambda connection: events.drop_passing(connection, KEPT, AT_ONCE))
+    log("cleaned up", snapshots=dropped, webhooks=unread, thumbnails=pictures, jobs=ended, events=passed)
     return False
+
+
+def _in_turns(process: Process, drop: Callable[[Connection], int]) -> int:
+    """Drop rows in transactions of AT_ONCE, so that others have their turn between two of them; how many."""
+    dropped, some = 0, AT_ONCE
+    while some == AT_ONCE and not process.stopping.is_set():
+        with process.store.writing() as connection:
+            some = drop(connection)
+        dropped += some
+    return dropped

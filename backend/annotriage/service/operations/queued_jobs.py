@@ -13,6 +13,7 @@ from annotriage.errors import AnnotriageError, MismatchError, ModelError
 from annotriage.progress import Advance, Progress
 from annotriage.service.guarantee.model_choice import drop_work
 from annotriage.service.operations.log import log
+from annotriage.service.operations.loops import BACK_OFF
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind
 from annotriage.store import DATABASE_TROUBLE, jobs, reports
@@ -27,7 +28,9 @@ FAILURES = {  # kinds of jobs whose failure is an event of the project
     "recalibrate": EventKind.RECALIBRATION_FAILED,
     jobs.LIMITS: EventKind.LIMITS_FAILED,
     jobs.TRAINING: EventKind.TRAINING_FAILED,
+    jobs.ERASURE: EventKind.ERASURE_FAILED,
 }
+FORGOTTEN = (*JOB_KINDS, jobs.ERASURE)  # what these were asked for may be a large file, or names, and nobody reads it again
 
 
 def run_job(process: Process, job: Job) -> bool:
@@ -35,7 +38,6 @@ def run_job(process: Process, job: Job) -> bool:
     does not run here."""
     with process.store.reading() as connection:
         project = get_project(connection, job.project_id)
-    failed = False
     try:
         text = _run(process, project, job, progress_of(process, job))
     except Cancelled:
@@ -44,16 +46,26 @@ def run_job(process: Process, job: Job) -> bool:
     except AnnotriageError as error:
         if _left_to_others(process, project, job, error):
             return False
-        text, failed = str(error), True
         log("job failed", kind=job.kind, level=logging.WARNING, project=project.external_id, error=error)
+        if not fail(process, job, str(error)):
+            _leave(process, project, job)
+        return True
     with process.store.writing() as connection:
-        # what a look was asked for may be a large file, and nobody reads it again
-        ended = jobs.finish(connection, job.id, text, failed=failed, forget=job.kind in JOB_KINDS)
-        if failed and ended and job.kind in FAILURES:
-            note(connection, project.id, FAILURES[job.kind], error=text)
-    if failed and not ended:
-        _leave(process, project, job)
+        jobs.finish(connection, job.id, text, forget=job.kind in FORGOTTEN)
     return True
+
+
+def fail(process: Process, job: Job, text: str) -> bool:
+    """A job came to nothing; False if it ran here no more. What must be done in any case waits, and is tried again."""
+    with process.store.writing() as connection:
+        if job.kind == jobs.ERASURE:
+            text, pause = f"{text.rstrip('.')}. It is tried again by itself.", BACK_OFF[min(job.attempts, len(BACK_OFF)) - 1]
+            ended, told = erasures.put_off(connection, job, process.owner, text, time.time() + pause), bool(job.text)
+        else:
+            ended, told = jobs.finish(connection, job.id, text, failed=True, forget=job.kind in FORGOTTEN), False
+        if ended and not told and job.kind in FAILURES:
+            note(connection, job.project_id, FAILURES[job.kind], error=text)
+    return ended
 
 
 def _left_to_others(process: Process, project: Project, job: Job, error: AnnotriageError) -> bool:
@@ -101,8 +113,8 @@ def _run(process: Process, project: Project, job: Job, progress: Progress) -> st
         return train_asked(process, project, job, progress)
     if job.kind == jobs.VERSIONS:
         return compare_asked(process, project, job, progress)
-    if job.kind == erasures.KIND:
-        return erasing.erase_asked(process, job)
+    if job.kind == jobs.ERASURE:
+        return erasing.erase_asked(process, project, job.payload["names"], job.payload["by"])
     if job.kind in (reports.REPORT, reports.ATLAS):
         make = make_report if job.kind == reports.REPORT else make_atlas
         return make(process, project, job.payload["dataset"], progress)

@@ -35,7 +35,7 @@ KEYS = ("id", "media", "group", "data")
 ITEM_SCHEMA = {
     "type": "object",
     "properties": {
-        "id": {"type": "string", "description": "The sender's own; the same one again changes nothing.", "maxLength": LONGEST_ID},
+        "id": {"type": "string", "description": "The sender's own. Sent again later it changes nothing.", "maxLength": LONGEST_ID},
         "media": {"type": "string", "description": "An http(s) address or a data: URI."},
         "group": {"type": "string", "description": "What it belongs to, as a patient or a video."},
         "data": {"type": "object", "description": "Further fields of its task."},
@@ -52,7 +52,7 @@ BODY: dict[str, dict[str, Any]] = {
     },
     "multipart/form-data": {
         "type": "object",
-        "description": "Files, with the same fields for all of them; a file's name is its id.",
+        "description": "Files, with the same fields for all of them; a file's name is its id, and is there once.",
         "properties": {
             "project": {"type": "string"},
             "files": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1},
@@ -136,14 +136,18 @@ def push_items(process: Process, dataset: str) -> Pushed:
 
 def _looked_at(sent: Sequence[Any], project: str, dataset: str, most: int) -> tuple[list[_Candidate], list[Refused]]:
     """The items that can be taken in, and those that cannot. most: bytes of one item's media."""
-    candidates, refused = [], []
+    candidates: dict[str, _Candidate] = {}
+    refused = []
     for index, part in enumerate(sent):
         id = part.get("id") if isinstance(part, Mapping) and isinstance(part.get("id"), str) else None
         try:
-            candidates.append(_Candidate(index, id, _item(part, project, dataset, most)))
+            item = _item(part, project, dataset, most)
+            if item.marker in candidates:
+                raise DataError(f"id: {id!r} was used before in this request; give each item its own (a file's is its name)")
+            candidates[item.marker] = _Candidate(index, id, item)
         except DataError as error:
             refused.append(Refused(index, id, str(error)))
-    return candidates, refused
+    return list(candidates.values()), refused
 
 
 def _json(request: Request) -> tuple[str, Sequence[Any]]:

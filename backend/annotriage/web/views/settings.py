@@ -21,7 +21,7 @@ from annotriage.store import jobs, spot_checks
 from annotriage.store.datasets import routes_of
 from annotriage.store.events import note
 from annotriage.store.previews import CHANGED, LIMITS, NOT_GUARANTEED, TABLES, Limits, Preview, limits_of, preview
-from annotriage.store.projects import Project, change_project, standing_of
+from annotriage.store.projects import Project, change_project, hold_project, standing_of
 from annotriage.store.references import get_reference
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
@@ -106,6 +106,7 @@ def add_views(routes: Routes) -> None:
 
     @routes.writing("/settings")
     def save_settings(connection: Connection, project: Project) -> ResponseReturnValue:
+        project = hold_project(connection, project.id)  # who saves another one at the same moment waits, and keeps this one
         now = _now(connection, project)
         asked = _checked(_given(now, request.form))
         _refuse_unknown(connection, project, now, asked)

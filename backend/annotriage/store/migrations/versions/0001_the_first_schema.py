@@ -284,6 +284,7 @@ def upgrade() -> None:
         sa.Column("payload", sa.JSON(), nullable=False),
         sa.Column("next_payload", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("not_before", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("text", sa.Text(), server_default="", nullable=False),
         sa.Column("done", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("total", sa.BigInteger(), nullable=True),
