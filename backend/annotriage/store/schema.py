@@ -211,11 +211,11 @@ Index("ix_item_gone", item.c.project_id, sqlite_where=text("gone = 1"), postgres
 # The queue, strangest first and newest first; and what of it is `auto`, for acceptance. Of judged items: what waits for the model is
 # written into neither, and not taken out of them again with its verdict.
 _listed = (item.c.project_id, item.c.answer, item.c.dismissed, item.c.labelled, item.c.gone, item.c.route)
-_judged = {"sqlite_where": text("route IS NOT NULL"), "postgresql_where": text("route IS NOT NULL")}
+_judged = text("route IS NOT NULL")
 Index("ix_item_answered", item.c.project_id, item.c.machine, item.c.answered_at)  # how fast people are
 Index("ix_item_sent", item.c.project_id, sqlite_where=text("sent_by IS NOT NULL"), postgresql_where=text("sent_by IS NOT NULL"))  # few
-Index("ix_item_queue", *_listed, item.c.trust, item.c.id, **_judged)
-Index("ix_item_newest", *_listed, item.c.id, **_judged)
+Index("ix_item_queue", *_listed, item.c.trust, item.c.id, sqlite_where=_judged, postgresql_where=_judged)
+Index("ix_item_newest", *_listed, item.c.id, sqlite_where=_judged, postgresql_where=_judged)
 
 item_dataset = Table(
     "item_dataset",
