@@ -235,7 +235,7 @@ def test_what_nobody_foresaw_is_no_reason_to_forget_what_is_to_be_erased(process
         raise RuntimeError("nobody foresaw this")
 
     with monkeypatch.context() as patched:
-        patched.setattr("annotriage.service.operations.erasing.erase", fails)
+        patched.setattr("annotriage.service.operations.erasing.stop_training", fails)
         assert run_queued(process)
     ((state, payload, text),) = erasures(process)
     assert (state, payload["names"]) == ("queued", sorted([NAME, tasks[1].id])), "what was asked for meanwhile is erased with it"

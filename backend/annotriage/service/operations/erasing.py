@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     from annotriage.engine.kept_items import Sample
     from annotriage.engine.reference import Reference
 
+STILL_THERE = (
+    "The labeling tool still has the tasks, with data, predictions, fields and answers: delete them there. While they stand there they are"
+    " not taken in again."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
@@ -54,6 +59,20 @@ def erase(process: Process, project: Project, names: Sequence[str], by: str) -> 
 
     Raises UnknownError if none of them is known.
     """
+    done, tasks = _erase(process, project, names, by)
+    if not tasks:
+        return done
+    where = process.tool_project(project).address(tasks[0])
+    several = f"and {len(tasks) - 1:,} more " if len(tasks) > 1 else ""
+    still = (
+        f"The labeling tool still has task {tasks[0]} {several}({where}), with data, predictions, fields and answers: delete it there."
+        " While it stands there it is not taken in again."
+    )
+    return dataclasses.replace(done, remains=(still, *done.remains))
+
+
+def _erase(process: Process, project: Project, names: Sequence[str], by: str) -> tuple[Erasure, list[str]]:
+    """As `erase`, without a word on the labeling tool, which still has these tasks."""
     with process.store.reading() as connection:
         found = queries.doomed(connection, project, names)
     if not found:
@@ -79,8 +98,7 @@ def erase(process: Process, project: Project, names: Sequence[str], by: str) -> 
     log("items erased", project=project.external_id, items=len(items))
     tasks = [item.external_id for item in items if item.external_id]
     unknown = tuple(dict.fromkeys(name for name in names if name not in found))
-    remains = tuple(_remains(process, project, tasks, changed, stopped, looked))
-    return Erasure(len(items), unknown, tuple(dict.fromkeys(changed)), remains)
+    return Erasure(len(items), unknown, tuple(dict.fromkeys(changed)), tuple(_remains(changed, stopped, looked))), tasks
 
 
 def erase_asked(process: Process, project: Project, names: Sequence[str], by: str) -> str:
@@ -89,8 +107,9 @@ def erase_asked(process: Process, project: Project, names: Sequence[str], by: st
         left = queries.doomed(connection, project, names)
     if not left:
         return "Nothing was left to erase: these items were erased meanwhile."
-    done = erase(process, project, names, by)
-    return " ".join((f"{count(done.erased, 'item')} erased, {len(done.unknown)} not found.", *done.remains))
+    done, tasks = _erase(process, project, names, by)
+    still = (STILL_THERE,) if tasks else ()
+    return " ".join((f"{count(done.erased, 'item')} erased, {len(done.unknown)} not found.", *still, *done.remains))
 
 
 def _rewrite(process: Process, id: int, names: Collection[str], faces: Collection[bytes]) -> str | None:
@@ -151,20 +170,11 @@ def _replaced(sample: Sample, names: Collection[str], faces: Collection[bytes]) 
     )
 
 
-def _remains(
-    process: Process, project: Project, tasks: Sequence[str], changed: Sequence[str], stopped: bool, looked: bool
-) -> Iterable[str]:
+def _remains(changed: Sequence[str], stopped: bool, looked: bool) -> Iterable[str]:
     if stopped:
         yield "A training that ran was stopped, since it may have learned what was erased: ask for it again."
     if looked:
         yield "A look into the model that ran was stopped, since it may have seen what was erased: ask for it again."
-    if tasks:
-        where = process.tool_project(project).address(tasks[0])
-        several = f"and {len(tasks) - 1:,} more " if len(tasks) > 1 else ""
-        yield (
-            f"The labeling tool still has task {tasks[0]} {several}({where}), with data, predictions, fields and answers: delete it there."
-            " While it stands there it is not taken in again."
-        )
     for name in dict.fromkeys(changed):
         yield (
             f"Reference {name} kept an item of that name or picture, and is a new version without it. Its statistics rest on all its"
