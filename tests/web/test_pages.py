@@ -581,5 +581,5 @@ def test_the_atlas_of_a_dataset_shows_where_its_outliers_fall(signed_in, open_pa
 def test_a_projects_shortest_address_has_a_twin_too(dashboard):
     client, auth = dashboard.app.test_client(), (dashboard.user, dashboard.password)
     twin = client.get("/projects/1.json", auth=auth, follow_redirects=True)
-    assert twin.json["project"]["external_id"] == "1"
+    assert twin.json["card"]["project"]["project"] == "1"
     assert twin.request.path == "/projects/1/overview.json"
