@@ -16,7 +16,8 @@ from annotriage.advice.strangeness_words import strangeness_sentence, surprise_w
             9.0,
             9.0,
             1.0,
-            "It is like no class, and looks to be from another source: most unlike in a late layer, which mostly sees shape or arrangement.",
+            "It is like no class, and looks to be from another source: most unlike in a late layer, which mostly sees shape or"
+            " arrangement.",
         ),
         (2.5, 2.5, 0.0, "Both what it is and where it comes from are a little unusual."),
         (None, None, 0.0, ""),
