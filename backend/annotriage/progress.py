@@ -53,7 +53,11 @@ def bars(label: str, total: int | None) -> Iterator[Advance]:
     if not terminal:
         sys.stderr.write(f"{label} ...")
         sys.stderr.flush()
-    with tqdm(total=total, desc=label, unit=" items", disable=not terminal, dynamic_ncols=True) as bar:
-        yield lambda count: bar.update(count) and None
-    if not terminal:
-        sys.stderr.write(f" {time.perf_counter() - started:.1f} s\n")
+    took = "broke off"
+    try:
+        with tqdm(total=total, desc=label, unit=" items", disable=not terminal, dynamic_ncols=True) as bar:
+            yield lambda count: bar.update(count) and None
+        took = f"{time.perf_counter() - started:.1f} s"
+    finally:
+        if not terminal:
+            sys.stderr.write(f" {took}\n")

@@ -28,6 +28,7 @@ def measured(k, n, held_out=1000, **more):
         (measured(900, 10_000, held_out=60), "too few held-out items to be sure"),
         (measured(5, 1000), "0.5% are strange, 5% expected: 4.5 points fewer than usual (likely 3.1 to 6 points), so nothing new"),
         (measured(2, 20), "(new: likely 0 to 29 in 100)"),
+        (measured(1, 1), "(new: likely 0 to 100 in 100)"),
         (measured(0, 0, failed=1), "The only item could not be scored."),
         (measured(0, 100, held_out=1), "1 held-out item is too few to say"),
         (measured(0, 0), "No items have been scored yet."),

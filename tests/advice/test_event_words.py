@@ -31,12 +31,12 @@ EVIDENCE = {
 @pytest.mark.parametrize(
     ("kind", "facts", "sentence"),
     [
-        ("connected", {"version": "annotriage pets 1a2b", "watch": False}, "with annotriage pets 1a2b"),
-        ("connected", {"version": "annotriage pets 1a2b", "watch": True}, "with annotriage pets 1a2b, only watched"),
+        ("connected", {"version": "annotriage pets 1a2b", "watch": False}, "connected with annotriage pets 1a2b"),
+        ("connected", {"version": "annotriage pets 1a2b", "watch": True}, "connected with annotriage pets 1a2b, only watched"),
         ("trouble", {"error": "the model is not there"}, "the model is not there"),
         ("paused", {"reason": ""}, "paused by a person"),
         ("paused", {"reason": "scanner B"}, "paused by a person: scanner B"),
-        ("retried", {"predictions": 1}, "1 prediction that could not be delivered"),
+        ("retried", {"predictions": 1}, "1 prediction that could not be delivered: sent again"),
         (
             "settings",
             {"changes": {"sample_share": [0.1, 0.05], "accept": ["suggest", "annotate"]}, "by": "ada"},

@@ -10,9 +10,15 @@ from annotriage.advice.strangeness_words import strangeness_sentence, surprise_w
     [
         (9.0, 0.5, 0.0, "It is like no class."),
         (9.0, None, 0.0, "It is like no class."),
-        (0.5, 9.0, 0.0, "It looks to be from another source: most unlike in an early layer (noise, sharpness or colour)."),
-        (0.5, 9.0, 0.5, "It looks to be from another source: most unlike in a middle layer (texture or parts)."),
-        (9.0, 9.0, 1.0, "It is like no class, and looks to be from another source: most unlike in a late layer (shape or arrangement)."),
+        (0.5, 9.0, 0.0, "It looks to be from another source: most unlike in an early layer, which mostly sees noise, sharpness or colour."),
+        (0.5, 9.0, 0.5, "It looks to be from another source: most unlike in a middle layer, which mostly sees texture or parts."),
+        (
+            9.0,
+            9.0,
+            1.0,
+            "It is like no class, and looks to be from another source: most unlike in a late layer, which mostly sees shape or"
+            " arrangement.",
+        ),
         (2.5, 2.5, 0.0, "Both what it is and where it comes from are a little unusual."),
         (None, None, 0.0, ""),
     ],

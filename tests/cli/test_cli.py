@@ -14,6 +14,9 @@ from click.testing import CliRunner
 from waiting import PATIENCE, wait_until
 
 from annotriage.cli import main
+from annotriage.engine.folders import whole_folder
+from annotriage.errors import OutputError
+from annotriage.progress import bars
 
 
 @pytest.fixture
@@ -164,6 +167,23 @@ def test_stopping_triage_in_the_middle_leaves_nothing(saved, tmp_path, number):
     assert process.returncode == 1
     assert "Stopped; nothing half-written was left behind." in err
     assert list(tmp_path.iterdir()) == [tmp_path / "many.npz"]
+
+
+def test_a_step_that_fails_ends_its_line_before_the_error_is_told(capsys):
+    with pytest.raises(ValueError, match="no"), bars("fitting", None):
+        raise ValueError("no")
+    with bars("fitting", None):
+        pass
+    first, second, rest = capsys.readouterr().err.split("\n")
+    assert first == "fitting ... broke off"
+    assert second.endswith(" s")
+    assert rest == ""
+
+
+def test_a_file_that_cannot_be_written_is_named_as_people_know_its_folder(tmp_path):
+    with pytest.raises(OutputError) as told, whole_folder(tmp_path / "results", what="results", mark="summary.json") as folder:
+        raise OutputError(f"{folder / 'report.html'}: no room")
+    assert str(told.value) == f"{tmp_path / 'results' / 'report.html'}: no room"
 
 
 def test_a_signal_that_a_library_swallows_stops_the_work_at_the_end_of_the_step():

@@ -29,6 +29,11 @@ def test_figures_of_a_foreign_batch():
     assert 0.03 < found.excess_low < found.excess < found.excess_high < 0.12
 
 
+@pytest.mark.parametrize(("k", "n", "most"), [(122, 369, 1e-20), (369, 369, 1e-80), (20_000, 20_000, 1e-300)])
+def test_a_p_value_is_small_but_never_nothing(k, n, most):
+    assert 0 < measured(k, n, held_out=399).p_value < most
+
+
 def test_without_held_out_items_nothing_is_calibrated():
     found = measured(3, 100, held_out=0)
     assert not found.calibrated

@@ -39,6 +39,13 @@ def cluster():
         ray.shutdown()
 
 
+def test_without_ray_nothing_is_begun(digits_reference, digits, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SettingError, match="Ray is not installed"):
+        triage_on_ray(digits_reference, digits.held_out, tmp_path / "results")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture(scope="module")
 def parts(digits, tmp_path_factory):
     """The demo's incoming digits as a folder of Parquet parts, one of them damaged, with people's labels and series."""

@@ -148,6 +148,13 @@ def test_a_confusion_can_be_named(digits_reference, digits):
         diagnose(digits_reference, digits.held_out, ["taken-for"], confusion=("9", "7"))
 
 
+def test_questions_that_need_more_than_the_data_are_said_to_be_left_out(digits_reference, digits):
+    notes = " ".join(diagnose(digits_reference, digits.held_out).notes)
+    assert "learned-first was not asked: it needs earlier checkpoints of the model (--checkpoint" in notes
+    assert "model-similarity was not asked: it needs a model to compare with (--other)" in notes
+    assert "was not asked" not in " ".join(diagnose(digits_reference, digits.held_out, ["taken-for"]).notes)
+
+
 @pytest.mark.parametrize(
     ("query", "named"), [("learned-first", "--checkpoint"), ("model-similarity", "--other"), ("colours", "none of layer-means")]
 )

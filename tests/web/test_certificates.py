@@ -63,6 +63,8 @@ def test_a_certificate_is_asked_for_with_a_form_and_is_the_same_everywhere(clien
     status, said = run("--project", "1", "--dataset", "1")
     assert status == 0
     assert said.startswith(now["sentence"])
+    assert "stay as they are" in said
+    assert "--anew" in said
     printed = client.get(f"{BASE}/{now['id']}.html").text
     assert now["sentence"] in printed
     assert now["data_hash"] in printed

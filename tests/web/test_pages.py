@@ -400,7 +400,7 @@ def test_the_system_page_tells_what_is_missing_and_sends_again(signed_in, dashbo
         connection.execute(inbox.insert().values(body=b"{", state="failed", error="is no JSON", at=time.time()))
     page = signed_in("/system")
     said = text(page)
-    assert "No sign of life from web, worker, jobs" in said
+    assert "No sign of life from worker, jobs" in said  # web makes this page
     assert "<i>400</i> Bad Request" in said
     follow(page, page.get_by_role("button", name="Send them again"))
     assert "2 predictions will be sent again" in text(page, "#notices")
@@ -577,3 +577,10 @@ def test_the_atlas_of_a_dataset_shows_where_its_outliers_fall(signed_in, open_pa
     atlas.locator("#plane .strange").first.dispatch_event("click")
     assert "It lies where the most similar usual items lie" in text(atlas, "#cell-panel")
     assert "The model calls it" not in text(atlas, "#cell-panel")  # whoever answers it is anchored by nothing
+
+
+def test_a_projects_shortest_address_has_a_twin_too(dashboard):
+    client, auth = dashboard.app.test_client(), (dashboard.user, dashboard.password)
+    twin = client.get("/projects/1.json", auth=auth, follow_redirects=True)
+    assert twin.json["card"]["project"]["project"] == "1"
+    assert twin.request.path == "/projects/1/overview.json"

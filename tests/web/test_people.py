@@ -19,6 +19,7 @@ from annotriage.errors import StateError
 from annotriage.labeling_tool import Account, Review
 from annotriage.service.guarantee.pausing import pause
 from annotriage.service.guarantee.proposals import propose_similar
+from annotriage.service.guarantee.spot_checks import standing
 from annotriage.service.quality.gold import keep_known, tend_gold
 from annotriage.service.readings.dataset import snapshot_of
 from annotriage.service.readings.people import people
@@ -370,6 +371,34 @@ def test_somebody_who_always_says_the_same_is_told_of_and_second_answers_that_we
     found = watched.get("/projects/1/people.json").json["state"]
     assert any("gave the same answer, 1, on all of 30 tasks" in note for note in found["notes"])
     assert (found["agreement"]["items"], found["agreement"]["left_out"]) == (1, 3)
+
+
+def test_a_contradicted_check_counts_as_wrong_at_once_as_it_does_in_the_guarantee_and_is_told_to_nobody(watched):
+    def figures():
+        state = watched.get("/projects/1/people.json").json["state"]
+        return next(row for row in state["blind"]["routes"] if row["route"] == "auto"), state
+
+    before, _ = figures()
+    checks = (spot_check.c.project_id == 1, spot_check.c.route == "auto", spot_check.c.state == "open")
+    with watched.process.store.writing() as connection:
+        ids = connection.execute(select(spot_check.c.item_id).where(*checks).limit(3)).scalars().all()
+        disagreed = {"state": "disagreed", "answered_at": time.time()}
+        connection.execute(update(spot_check).where(spot_check.c.item_id.in_(ids)).values(disagreed))
+    after, state = figures()
+    assert (after["n"], after["right"]) == (before["n"] + 3, before["right"])
+    with watched.process.store.reading() as connection:
+        guarantee = standing(connection, project_of(connection, "1"))
+    assert (after["n"], after["n"] - after["right"]) == (guarantee.answers, guarantee.wrong)
+    assert state["blind"]["contradicted"] == 3
+    assert state["blind"]["n"] == sum(row["n"] for row in state["blind"]["weeks"]) == sum(map(sum, state["blind"]["matrix"]["counts"])) + 3
+    assert any("3 spot checks are contradicted by one person and count as wrong" in note for note in state["notes"])
+    listed = [
+        row["item_id"]
+        for said in state["blind"]["matrix"]["classes"]
+        for row in watched.get(f"/projects/1/people.json?said={said}").json["state"]["blind"]["items"]
+    ]
+    assert listed
+    assert not set(ids) & set(listed)
 
 
 def test_without_answers_the_page_says_what_to_do(copied, serve_dashboard):

@@ -12,6 +12,7 @@ ANY_TIME = (
     "Checks were added after answers were known, so the limit is one that holds however often one looks and draws more (time-uniform,"
     " without replacement: Waudby-Smith and Ramdas, 2020). Answers that are still open count as wrong."
 )
+STAYS = "Its labels and checks stay as they are, whatever comes in; --anew fixes new ones."
 DRAWN = (
     "The checks were drawn at random and answered by people who did not see the model's label. Parts of the dataset that were checked"
     " completely are counted as they are. People's labels are taken as truth; one person's contradiction counts as wrong, and so does what"

@@ -64,7 +64,7 @@ def _uncalibrated(d: Diversity) -> str:
 
 
 def _reading(d: Diversity) -> str:
-    foreign, limits = in_hundred(*(max(0.0, excess / (1 - d.expected)) for excess in (d.excess, d.excess_low, d.excess_high)))
+    foreign, limits = in_hundred(*(min(1.0, max(0.0, excess / (1 - d.expected))) for excess in (d.excess, d.excess_low, d.excess_high)))
     found = excess_of(d.calibrated, d.excess_low, d.excess_high, d.p_value)
     if found is Excess.NEW:
         reading = f"at least about {foreign} are new (likely {limits}); new kinds of items that look familiar are not counted"

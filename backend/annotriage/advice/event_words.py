@@ -21,7 +21,7 @@ def event_sentence(kind: EventKind, facts: Mapping[str, Any]) -> str:
 
 def connected(version: str, watch: bool) -> str:
     """The project is triaged from now on. watch: nothing is written into the labeling tool."""
-    return f"with {version}{', only watched' if watch else ''}"
+    return f"connected with {version}{', only watched' if watch else ''}"
 
 
 def gone(error: str) -> str:
@@ -46,7 +46,7 @@ def solved() -> str:
 
 def retried(predictions: int) -> str:
     """A person had predictions sent again."""
-    return f"{count(predictions, 'prediction')} that could not be delivered"
+    return f"{count(predictions, 'prediction')} that could not be delivered: sent again"
 
 
 def paused(reason: str) -> str:

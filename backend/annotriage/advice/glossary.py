@@ -52,7 +52,8 @@ GLOSSARY = (
     Term("finding", "A label that people gave and that looks wrong. A person decides whether it is."),
     Term(
         "from another source",
-        "The item looks as if another scanner, light or camera made it, whatever it shows.",
+        "The item looks as if another scanner, light or camera made it, whatever it shows. That is how it looks to the model: a new kind of"
+        " shape from the usual source can look so, too.",
         ("source axis",),
     ),
     Term(

@@ -75,6 +75,15 @@ def left_out_second(number: int) -> str:
     )
 
 
+def contradicted_sentence(number: int) -> str:
+    """Spot checks with one answer, which contradicts the model."""
+    are, count_as, they_are = ("is", "counts", "it is") if number == 1 else ("are", "count", "they are")
+    return (
+        f"{count(number, 'spot check')} {are} contradicted by one person and {count_as} as wrong until a second one has answered."
+        f" Until then {they_are} in the figures, but in no list and in no table of classes."
+    )
+
+
 def anchoring_sentence(route: str, kept: float | None, low: float | None, high: float | None, blind: int) -> str:
     """How often a wrong suggestion is kept. route: as people call it."""
     if not blind:

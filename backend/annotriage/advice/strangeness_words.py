@@ -30,7 +30,7 @@ def strangeness_sentence(
     from_elsewhere = "another source"
     if depth is not None:
         where, shows = DEPTHS[min(int(depth * len(DEPTHS)), len(DEPTHS) - 1)]
-        from_elsewhere += f": most unlike in {where}{f' ({shows})' if pictures else ''}"
+        from_elsewhere += f": most unlike in {where}{f', which mostly sees {shows}' if pictures else ''}"
     if max(class_score, source_score) < ALONE:
         return "Both what it is and where it comes from are a little unusual."
     if source_score < ALONE:

@@ -16,13 +16,13 @@ from annotriage.errors import DataError, OutputError
 
 @click.command(
     epilog=examples(
-        "annotriage certify --project 3 --dataset scanner-B",
-        "annotriage certify --project 3 --dataset scanner-B --wanted 8 --out certificate.json --html certificate.html",
+        "annotriage certify --project 3 --dataset scanner=B",
+        "annotriage certify --project 3 --dataset scanner=B --wanted 8 --out certificate.json --html certificate.html",
         "annotriage certify --verify certificate.json --key certificates.pem",
     )
 )
 @click.option("--project", help="The project's id in the labeling tool.")
-@click.option("--dataset", help="The dataset: its name, the value of its field, or its number; all for everything.")
+@click.option("--dataset", help="The dataset: its name (scanner=B), the value of its field (B), or its number; all for everything.")
 @click.option("--until", help="Only items that came in until this day (2026-11-26) or moment (2026-11-26T12:00:00Z).  [now]")
 @click.option(
     "--wanted",
@@ -99,7 +99,7 @@ def certify(
         click.echo(words.gone(now.gone))
     for step in now.steps:
         click.echo(f"  {words.step(step.most, step.checks, now.open)}")
-    click.echo(f"{now.method} Certificate {now.id}, made by {now.made_by}.")
+    click.echo(f"{now.method} Certificate {now.id}, made by {now.made_by}. {words.STAYS}")
     if now.steps and not now.open:
         click.echo(
             f"Next: annotriage certify --project {project} --dataset {dataset} --wanted {now.steps[0].most} draws the checks for that."

@@ -123,7 +123,10 @@ def diagnose(
     out: Path,
     replace_existing: bool,
 ) -> None:
-    """What the model has learned and why it errs: seven questions answered in sentences and pictures."""
+    """What the model has learned and why it errs: seven questions answered in sentences and pictures.
+
+    Two of them need more than the data: learned-first --checkpoint, model-similarity --other. They are left out without.
+    """
     from annotriage.report.diagnosis_page import PAGE, diagnose_to_folder
 
     found = diagnose_to_folder(

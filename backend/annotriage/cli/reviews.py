@@ -64,6 +64,8 @@ def accept(project: str, only_list: bool, as_json: bool, config: Path | None) ->
         return
     for row in rows:
         click.echo(f"Batch {row['id']}: {row['items']:,} items{', undone' if row['undone_at'] else ''}")
+    if only_list and not rows:
+        click.echo("No automatic label has become an annotation yet.")
     if obstacle is not None:
         click.echo(f"Nothing is accepted: {obstacle}.")
     elif not only_list:

@@ -74,7 +74,7 @@ def run_live(folder: Path, say: Say, progress: Progress, settings: Settings, *, 
             spec, out = digits / "model.toml", folder / "refitted"
             say("What people label there is data to fit from, once there are some hundred answers:")
             say(f"  annotriage fit --config {folder / CONFIG} --model {spec} --train {DEFAULT}:{project} --out {out}")
-            say("Both go on running; `make stop` (annotriage demo --stop) ends them, a second `make demo` adds to them.")
+            say("Both go on running; `make stop` (annotriage demo --stop) ends them, a second `make demo` finds them as they are.")
         return found
     finally:
         if once:
@@ -190,6 +190,8 @@ def _import_batches(folder: Path, digits: Path, server: DemoServer, project: str
     state = _read(folder / "project.json")
     data = list(_digits(digits))
     done = int(state.get("imported", 0))
+    if done >= len(data):
+        say(f"   all {len(data)} scans were imported before, and nothing is imported again")
     sizes = itertools.chain([FIRST], itertools.repeat(BATCH)) if done == 0 else itertools.repeat(BATCH)
     for size in sizes:
         some = data[done : done + size]
@@ -256,8 +258,8 @@ def _data(task: Mapping[str, object]) -> Mapping[str, Any]:
 
 def _in_words(found: Found) -> str:
     lines = [
-        f"{found.tasks} tasks: {found.pre_annotated} pre-annotated by the model, {found.queued} for people, strangest first"
-        f" ({found.checks} of them spot checks, drawn at random),",
+        f"{found.tasks} tasks: {found.pre_annotated} pre-annotated by the model, {found.queued} for people, answered ones included,"
+        f" strangest first ({found.checks} of them spot checks, drawn at random),",
         f"{found.empty} of these without the model's guess, so that it anchors nobody; {found.with_fields} say why in triage_* fields.",
     ]
     return "\n".join([*lines, *(f"Not as it should be: {problem}" for problem in found.problems)])

@@ -40,6 +40,8 @@ def whole_folder(place: Path, *, what: str, mark: str, replaceable: bool = False
         if place.exists():
             place.rename(replaced)
         partial.rename(place)
+    except OutputError as error:  # of a file in it: people know the folder by its name
+        raise OutputError(str(error).replace(str(partial), str(place))) from error
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         remedy = "free some space on its disk, or choose another folder" if full else "choose another folder"

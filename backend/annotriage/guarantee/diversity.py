@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,7 +48,7 @@ class Diversity:
 
     n: scored items; outliers: those flagged; failed: items that could not be scored (not in n).
     share = outliers / n, the diversity score; expected: the share expected of normal data, j / (held_out + 1);
-    excess = share - expected. p_value: exact, that normal data gives so many outliers.
+    excess = share - expected. p_value: exact, that normal data gives so many outliers; never 0, at least the smallest number there is.
     effective_n: n, or less when items come in groups. rank_sum_p, mmd_p: tests without a threshold (None: not computed).
     calibrated: False when no held-out items exist, or so few that none could be an outlier; then expected, excess and p-values are nan.
     Without items share, excess and p-value are nan, and the limits of the share are 0 and 1: nothing was seen.
@@ -126,7 +127,7 @@ def diversity(
         excess=excess,
         excess_low=excess - math.hypot(share - low, expected_high - expected),
         excess_high=excess + math.hypot(high - share, expected - expected_low),
-        p_value=float(betabinom.sf(round(share * size) - 1, size, rank, held_out + 1 - rank)) if calibrated and n else math.nan,
+        p_value=_at_least(round(share * size), size, rank, held_out) if calibrated and n else math.nan,
         effective_n=size,
         grouped=groups is not None,
         held_out=held_out,
@@ -142,6 +143,15 @@ def expected_share(rank: int, held_out: int) -> tuple[float, float, float]:
     """The share of outliers in normal data beyond the j-th largest of n held-out scores, j/(n + 1), and its 95% limits."""
     low, high = betaincinv(rank, held_out + 1 - rank, [0.025, 0.975])
     return rank / (held_out + 1), float(low), float(high)
+
+
+def _at_least(k: int, size: int, rank: int, held_out: int) -> float:
+    """The probability that normal data gives k outliers or more of `size`.
+
+    Summed from the far end: 1 - P(fewer) would round to 0 from 1e-16 on.
+    """
+    tail = betabinom.pmf(np.arange(size, k - 1, -1), size, rank, held_out + 1 - rank)
+    return min(1.0, max(float(np.sum(tail)), sys.float_info.min))
 
 
 def rank_sum(scores: FloatArray, held_out_scores: FloatArray) -> float:

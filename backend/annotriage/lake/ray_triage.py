@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar, overload
 from uuid import uuid4
@@ -98,6 +99,8 @@ def triage_on_ray(
     An unfinished run of the same reference, data and settings is continued; replace_existing also throws away one of others.
     Raises what `triage` raises, and SettingError without Ray.
     """
+    if find_spec("ray") is None:  # before anything is written
+        raise SettingError('--engine ray: Ray is not installed; pip install "annotriage[ray]"')
     out, settings, server = Path(out).resolve(), settings or reference.settings, server or ServiceSettings.load()
     refuse_existing(out, what="results", mark=SUMMARY, replaceable=replace_existing)
     dataset = open_dataset(_here(data), labeling_config=labeling_config, classes=reference.space.classes, server=server)
@@ -219,11 +222,9 @@ def _run(task: _Task, pieces: list[dict[str, int]], workers: int | None, gpus: f
     """The numbers of items as pieces are done, in whatever order."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters is raised
-    try:
-        import ray
-        from ray.data import DataContext
-    except ModuleNotFoundError as error:
-        raise SettingError('--engine ray: Ray is not installed; pip install "annotriage[ray]"') from error
+    import ray
+    from ray.data import DataContext
+
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans and progress; there is a progress bar already
     began, cores = not ray.is_initialized(), task.settings.threads or 1
     if began:

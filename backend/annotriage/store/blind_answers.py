@@ -1,6 +1,6 @@
 """What people say beside what the model says: answered blind, with a suggestion in view, and several people on one task.
 
-Blind are settled spot checks, and strange items, of which nobody sees the class before it is answered. Gold tasks are in none of these.
+Blind are spot checks, and strange items, of which nobody sees the class before it is answered. Gold tasks are in none of these.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from annotriage.store.database import labels_of, read_once, stored
 from annotriage.store.gold import is_copy
 from annotriage.store.projects import Project
 from annotriage.store.reviews import reviews_of
-from annotriage.store.schema import delivery, event, item, proposal_member, review, spot_check, verdict
+from annotriage.store.schema import DISAGREED, delivery, event, item, proposal_member, review, spot_check, verdict
 from annotriage.store.twins import was_told
 
 MOST_ITEMS = 5_000  # of the latest, of one kind: a page is made of them each time, and shares are known to a point and a half by so many
@@ -95,6 +95,19 @@ def alike_answers(connection: Connection, project: Project) -> list[AlikeAnswers
     return [
         AlikeAnswers(day, route, labels_of(said) or (), labels_of(answered) or (), n) for (day, route, said, answered), n in counts.items()
     ]
+
+
+def contradicted_checks(connection: Connection, project: Project) -> Counter[tuple[int, str]]:
+    """Spot checks on which one person contradicted the model and a second answer is awaited, by (day, route) as in `AlikeAnswers`.
+
+    Counted alone: who answers next must not find out which they are, nor what was said.
+    """
+    query = (
+        select(spot_check.c.answered_at, spot_check.c.route)
+        .join(item, item.c.id == spot_check.c.item_id)
+        .where(spot_check.c.project_id == project.id, DISAGREED, ~item.c.gone)
+    )
+    return Counter((int((at or 0.0) // DAY), route) for at, route in connection.execute(query))
 
 
 @read_once

@@ -379,6 +379,13 @@ def test_an_unknown_batch_is_named(process, running):
         undo(process, project, 7)
 
 
+def test_a_list_without_batches_says_so(running, process, tmp_path):
+    running(count=1)
+    environment = {"ANNOTRIAGE_LABEL_STUDIO_TOKEN": "unused", "ANNOTRIAGE_DATABASE": process.settings.database}
+    result = CliRunner().invoke(main, ["accept", "--project", "1", "--list"], env=environment)
+    assert "No automatic label has become an annotation yet." in result.output
+
+
 def test_the_commands_say_which_project_they_do_not_know(tmp_path):
     config = tmp_path / "annotriage.toml"
     config.write_text('database = "sqlite:///x.db"\nlabel_studio_token = "unused"\n')

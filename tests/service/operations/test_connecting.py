@@ -205,6 +205,18 @@ def test_a_server_that_cannot_be_used_is_named_with_its_fix(process, server, dig
     server.checks = lambda: [Check("server", True, "there"), Check("token", False, "is refused", "Copy another.")]
     with pytest.raises(ToolError, match=r"token: is refused\. Copy another\."):
         connect(process, "3", digits_reference)
+    server.checks = lambda: [Check("server", False, "is not reached. Is the address right?", "Set it.")]
+    with pytest.raises(ToolError, match=r"address right\? Set it\."):
+        connect(process, "3", digits_reference)
+
+
+def test_a_reference_that_makes_nothing_automatic_or_that_fitting_warned_of_says_so_before_it_is_connected(process, tool, digits_reference):
+    assert not [line for line in connect(process, "3", digits_reference, dry_run=True).done if "No label is automatic" in line]
+    guarantee = replace(digits_reference.guarantee, auto=False)
+    doubtful = replace(digits_reference, guarantee=guarantee, training_notes=("the model is right on 33% of its training items",))
+    said = connect(process, "3", doubtful, dry_run=True).done
+    assert said[-1] == "Note: the model is right on 33% of its training items"
+    assert said[-2].startswith("No label is automatic with this reference: ")
 
 
 def test_a_project_that_cannot_be_set_up_is_not_connected(process, tool, digits_reference):
@@ -454,7 +466,7 @@ def test_a_tool_that_is_away_while_disconnecting_leaves_the_project_as_it_was(pr
 
     connect(process, "3", digits_reference)
     tool.faults = away
-    with pytest.raises(ToolUnavailable):
+    with pytest.raises(ToolUnavailable, match=r"no answer\. Nothing is forgotten: give annotriage disconnect --project 3 again"):
         disconnect(process, "3")
     assert (row(process).gone, row(process).watch) == (False, False)
     tool.faults = lambda name: None

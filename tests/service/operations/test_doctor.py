@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from annotriage.errors import MediaUnavailable, SettingError
 from annotriage.labeling_tool import Check
 from annotriage.media.data_uri import encode_data_uri
-from annotriage.service.operations.doctor import LATE_BEAT_SECONDS, PILED_UP, examine
+from annotriage.service.operations.doctor import LATE_BEAT_SECONDS, PILED_UP, checks_of, examine
 from annotriage.settings import ServiceSettings
 from annotriage.states import Alarm, Failure
 from annotriage.store import erasing, inbox, items, jobs, work
@@ -118,6 +118,41 @@ def test_processes_that_give_no_sign_of_life_are_named(checks, process):
     assert "annotriage serve" in checks()["running"].fix
     alive(process, "worker")
     assert checks()["running"].ok
+
+
+def test_a_process_that_fell_silent_is_told_with_since_when_and_not_as_one_that_was_never_started(checks, process):
+    alive(process, "web", "worker", "jobs")
+    with process.store.writing() as connection:
+        connection.execute(update(heartbeat).where(heartbeat.c.role == "jobs").values(at=time.time() - 45))
+    assert re.search(r"no sign of life from jobs for 4\d\ss", checks()["running"].found)
+    assert "overloaded" in checks()["running"].fix
+
+
+def test_the_web_process_does_not_miss_itself(process):
+    alive(process, "worker", "jobs")
+    process.role = "web"
+    found = {check.name: check for _, check in checks_of(process)}
+    assert found["running"].ok
+
+
+def test_a_labeling_tool_that_is_not_reached_is_told_once(checks, process, server):
+    alive(process, "worker", "jobs")
+    with process.store.writing() as connection:
+        work.beat(connection, "web@elsewhere", "web", "elsewhere", 1, text="the labeling tool is not reached")
+    assert checks()["the service's access"].ok is False
+    server.checks = lambda: [Check("server", False, "is not reached", "Start it.")]
+    assert "the service's access" not in checks()
+    assert checks()["server"].ok is False
+
+
+def test_polls_that_were_missed_are_noted_before_they_are_held_for_wrong(checks, process, connect):
+    project, _ = connect("3")
+    for ago, ok in ((5, True), (100, None), (3_000, False)):
+        with process.store.writing() as connection:
+            change_project(connection, project.id, read_until=time.time() - ago)
+        assert checks("3")["reading the labeling tool"].ok is ok
+    process.settings = replace(process.settings, poll_seconds=3_600.0)
+    assert checks("3")["reading the labeling tool"].ok
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,8 @@ def diagnose(
     """Answer questions about what the reference's model makes of a dataset.
 
     queries: names of `Query`, all by default; "learned-first" needs `checkpoints` and "model-similarity" needs `other`, and they are left
-    out without. sample: ids of the items to answer on, as `annotriage.sample` chose them: seconds instead of minutes on large data, and
-    every answer says how true it is, by a comparison with about 4,000 random items. Without it all items are used.
+    out without, as the notes say. sample: ids of the items to answer on, as `annotriage.sample` chose them: seconds instead of minutes on
+    large data, and every answer says how true it is, by a comparison with about 4,000 random items. Without it all items are used.
     confusion: (class, the class it is taken for) of "taken-for", by default the most frequent ones. checkpoints: specs of the model at
     earlier moments of its training, oldest first. other: spec of a model to compare layers with. bank: a sampler, such as "max-margin"; of
     the items that an answer is about it chooses those that are shown, by default, and where the data do not allow it, the first. The rest
@@ -151,14 +151,13 @@ def diagnose(
         pilot,
         quality,
         tuple(found),
-        inside.notes,
+        inside.notes if queries else (*inside.notes, *_left_out(checkpoints, other)),
     )
 
 
 def _asked(queries: Collection[str], checkpoints: Sequence[Any], other: Any) -> list[Query]:
     """The questions in their order. Raises SettingError for one that is none, or that lacks what it needs."""
-    lacking = {} if checkpoints else {Query.LEARNED_FIRST: "earlier checkpoints of the model (--checkpoint, once for each)"}
-    lacking |= {} if other is not None else {Query.MODEL_SIMILARITY: "a model to compare with (--other)"}
+    lacking = _lacking(checkpoints, other)
     unknown = sorted(set(queries) - set(Query))
     if unknown:
         raise SettingError(f"query: {unknown[0]!r} is none of {', '.join(Query)}")
@@ -166,6 +165,16 @@ def _asked(queries: Collection[str], checkpoints: Sequence[Any], other: Any) -> 
         if query in lacking:
             raise SettingError(f"query {query} needs {lacking[Query(query)]}")
     return [query for query in Query if (query in queries if queries else query not in lacking)]
+
+
+def _lacking(checkpoints: Sequence[Any], other: Any) -> dict[Query, str]:
+    """The questions that cannot be asked, and what each needs."""
+    lacking = {} if checkpoints else {Query.LEARNED_FIRST: "earlier checkpoints of the model (--checkpoint, once for each)"}
+    return lacking | ({} if other is not None else {Query.MODEL_SIMILARITY: "a model to compare with (--other)"})
+
+
+def _left_out(checkpoints: Sequence[Any], other: Any) -> list[str]:
+    return [f"{query} was not asked: it needs {what}." for query, what in _lacking(checkpoints, other).items()]
 
 
 def _class(space: LabelSpace, name: str) -> int:

@@ -125,7 +125,7 @@ def certify_again(
 
 
 def dataset_called(connection: Connection, project: Project, name: str) -> Dataset:
-    """The dataset of that name, or with that value of its field: scanner-B for scanner=scanner-B. Raises UnknownError, DataError."""
+    """The dataset of that name, or with that value of its field: B for scanner=B. Raises UnknownError, DataError."""
     every = datasets_page(connection, project, limit=MOST_DATASETS)
     found = [dataset for dataset in every if name in (dataset.name, dataset.title)]
     found = found or [dataset for dataset in every if dataset.kind == "field" and dataset.name.partition("=")[2] == name]

@@ -92,7 +92,7 @@ def _connect(process: Process, project_id: str, reference: Reference, watch: boo
     if dry_run:
         done += _expected(process, tool, [task for task in tasks if not task.labelled], reference)
         done += [] if watch else tool.connect(*_address(process, project_id), dry_run=True)
-        return Change(project_id, facts.title, reference.prediction_version, True, tuple(done))
+        return Change(project_id, facts.title, reference.prediction_version, True, tuple(done + _doubts(reference)))
     reference_id = keep_reference(process.store, reference)
     if not watch:
         done += _set_up(process, tool, facts, present)
@@ -131,10 +131,11 @@ def _disconnect(process: Process, project: Project) -> Change:
         done += [] if project.watch else tool.disconnect(process.url, versions, FIELDS, before)
     except ToolGone:
         done = ["The project was deleted in the labeling tool: there is nothing to take back."]
-    except ToolError:
+    except ToolError as error:
         with process.store.writing() as connection:
             change_project(connection, project.id, gone=project.gone)
-        raise
+        again = f"Nothing is forgotten: give annotriage disconnect --project {project.external_id} again once that is put right"
+        raise type(error)(f"{_ended(str(error))} {again}") from error
     _forget(process, project.external_id)
     drop_work(process, project)
     log("disconnected", project=project.external_id)
@@ -189,7 +190,11 @@ def _address(process: Process, project_id: str) -> tuple[str | None, str, str, s
 def _refuse_bad_server(process: Process) -> None:
     for check in process.server.checks():
         if check.ok is False:
-            raise ToolError(f"{check.name}: {check.found}. {check.fix}".strip())
+            raise ToolError(f"{check.name}: {_ended(check.found)} {check.fix}".strip())
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "?")) else f"{sentence}."
 
 
 def _refuse(process: Process, present: Project, reference: Reference, watch: bool) -> None:
@@ -326,9 +331,14 @@ def _next(project: Project, tool: ToolProject, reference: Reference) -> list[str
     if project.watch:
         return [f"Next: annotriage status shows what is found; annotriage connect --project {id} without --watch lets it be delivered."]
     said = [f"Next: open {tool.address()} and begin with the Label button; annotriage doctor shows whether all is well."]
-    if not reference.guarantee.auto:
-        said.append(f"No label is automatic yet: {guarantee_sentence(reference.guarantee)}")
-    return said
+    return said + _doubts(reference)
+
+
+def _doubts(reference: Reference) -> list[str]:
+    """What speaks against the reference: that it makes no label automatic, and what fitting it warned of."""
+    automatic = reference.guarantee.auto
+    said = [] if automatic else [f"No label is automatic with this reference: {guarantee_sentence(reference.guarantee)}"]
+    return said + [f"Note: {note}" for note in reference.notes]
 
 
 def _await_deliveries(process: Process, project: Project) -> None:

@@ -34,6 +34,8 @@ PILED_UP = 100  # webhooks that nobody has read: somebody should have
 UNTOLD_SECONDS = 60.0  # after an import its webhook is there, even if the clocks differ
 LATE_BEAT_SECONDS = 15.0  # since a process gave its last sign of life
 LATE_SECONDS = 120.0  # since the labeling tool was last read
+NOTED_SECONDS = 60.0  # the same, from which on it is said, though it may go on by itself
+LATE_POLLS = 10  # that are missed at least, where it is seldom read
 LISTED = 5  # tasks in a line
 NAME = 60  # characters of a project's name
 RESTART = "It has its token and address from where annotriage serve is started, not from this shell; changed ones hold from its next start."
@@ -63,9 +65,10 @@ def examine(load: Callable[[], ServiceSettings], config: Path | None = None) -> 
 
 def checks_of(process: Process, *, hides_checks: bool = False) -> Iterator[tuple[str, Check]]:
     """All checks but those of the settings, which the process has read. hides_checks: as of a project, for whoever asks."""
-    for check in _service(process):
+    server = list(_server(process))
+    for check in _service(process, reached=all(check.ok is not False for check in server if check.name == "server")):
         yield "service", check
-    for check in _server(process):
+    for check in server:
         yield "service", check
     for check in _clocks(process):
         yield "service", check
@@ -78,21 +81,26 @@ def checks_of(process: Process, *, hides_checks: bool = False) -> Iterator[tuple
             yield project.external_id, check
 
 
-def _service(process: Process) -> Iterator[Check]:
+def _service(process: Process, *, reached: bool) -> Iterator[Check]:
+    """reached: whether the labeling tool answers; else its own check says so, and this one not once more."""
     yield _database(process)
     with process.store.reading() as connection:
-        living = work.living(connection)
+        living, known = work.living(connection), work.registered(connection)
         roles = Counter(row.role for row in living)
     with process.store.inbox.reading() as connection:
         states = inbox.states(connection)
         troubles = inbox.troubles(connection, 1)
+    roles[process.role] += not roles[process.role]  # who asks is there, whatever became of its last sign of life
     missing = [role for role in ("web", "worker", "jobs") if not roles[role]]
+    silent = [row for row in known if row.role in missing]
     late = [row for row in living if row.role not in VISITORS and time.time() - row.at > LATE_BEAT_SECONDS]
     if missing:
-        found = (
-            f"no sign of life from {', '.join(missing)}: {'nothing is judged or delivered' if 'worker' in missing else 'not all is done'}"
-        )
-        yield Check("running", False, found, "Start annotriage serve, or look into its log.")
+        since = "" if not silent else f" for {time.time() - max(row.at for row in silent):.0f}\u00a0s"
+        means = "nothing is judged or delivered" if "worker" in missing else "not all is done"
+        fix = "Start annotriage serve, or look into its log."
+        if silent:
+            fix = f"It ended, hangs, or its machine is overloaded. {fix}"
+        yield Check("running", False, f"no sign of life from {', '.join(missing)}{since}: {means}", fix)
     elif late:
         found = (
             f"the {late[0].role} process gave its last sign of life {time.time() - late[0].at:.0f}\u00a0s ago, and should give one every"
@@ -102,7 +110,7 @@ def _service(process: Process) -> Iterator[Check]:
         yield Check("running", False, found, fix)
     else:
         yield Check("running", True, ", ".join(f"{roles[role]} {role}" for role in ("web", "worker", "jobs")))
-    if roles["web"]:
+    if roles["web"] and reached:
         trouble = work.trouble(living)
         found = trouble or "the labeling tool takes the running service's token"
         yield Check("the service's access", not trouble, found, RESTART if trouble else "")
@@ -164,7 +172,8 @@ def _project(process: Process, project: Project) -> Iterator[Check]:
     yield Check("project", True, f"{name}, {project.version}{', only watched' if project.watch else ''}")
     yield from _stopped(project)
     with process.store.reading() as connection:
-        looks = (_poll, _webhooks, _unlisted, _failures, _deliveries, _erasing, _guarantee)
+        yield _poll(project, process.settings.poll_seconds)
+        looks = (_webhooks, _unlisted, _failures, _deliveries, _erasing, _guarantee)
         for look in looks:
             yield from look(connection, project)
     yield from _links(process, project)
@@ -184,15 +193,17 @@ def _stopped(project: Project) -> Iterator[Check]:
         yield Check("automatic labels", False, f"stopped: {why}", f"annotriage {lifted} --project {project.external_id}")
 
 
-def _poll(_connection: Connection, project: Project) -> Iterator[Check]:
-    since = time.time() - project.read_until
+def _poll(project: Project, every: float) -> Check:
+    """Whether it is read as often as the setting poll_seconds says."""
+    since, name = time.time() - project.read_until, "reading the labeling tool"
     if not project.read_until:
-        yield Check("reading the labeling tool", None, "not yet")
-    elif since > LATE_SECONDS:
-        found = f"the last time was {since / 60:.0f} minutes ago"
-        yield Check("reading the labeling tool", False, found, f"/api/projects/{project.external_id}/events and the log say why.")
-    else:
-        yield Check("reading the labeling tool", True, f"{since:.0f}\u00a0s ago")
+        return Check(name, None, "not yet")
+    if since <= max(NOTED_SECONDS, LATE_POLLS * every):
+        return Check(name, True, f"{since:.0f}\u00a0s ago")
+    late = since > max(LATE_SECONDS, LATE_POLLS * every)
+    ago = f"{since / 60:.0f} minutes" if since > LATE_SECONDS else f"{since:.0f}\u00a0s"
+    found = f"the last time was {ago} ago, and should be every {every:g}\u00a0s"
+    return Check(name, False if late else None, found, f"/api/projects/{project.external_id}/events and the log say why.")
 
 
 def _webhooks(connection: Connection, project: Project) -> Iterator[Check]:

@@ -168,9 +168,13 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class BlindFigures:
-    """The model against people who answer blind. n: answers; weeks: the latest first. items: behind the cell that is asked for."""
+    """The model against people who answer blind. n: answers; weeks: the latest first. items: behind the cell that is asked for.
+
+    contradicted: of n, those on which one person's word awaits a second answer. They count as wrong, and are in no matrix and no list.
+    """
 
     n: int
+    contradicted: int
     routes: tuple[RouteLine, ...]
     weeks: tuple[Week, ...]
     matrix: Matrix
@@ -250,6 +254,7 @@ def people_state(
     known = gold.gold_answers(connection, project.id)
     names = _names(process, sorted(by_person | dict.fromkeys(answer.person for answer in known)))
     blind, listed = answers.alike_answers(connection, project), answers.blind_answers(connection, project) if cell.chosen else ()
+    contradicted = answers.contradicted_checks(connection, project)
     first = answers.first_answers(connection, project)
     figures = _gold(connection, project, known)
     return PeopleState(
@@ -257,10 +262,10 @@ def people_state(
         agreement=_agreement(connection, project),
         anchoring=_anchoring(first),
         rates=_rates(first),
-        blind=_blind(blind, listed, cell, limit),
+        blind=_blind(blind, contradicted, listed, cell, limit),
         people=_people(names, by_person, known),
         answered_gold=tuple(_gold_line(names, answer) for answer in known[:limit]) if managers else (),
-        notes=tuple(_notes(names, by_person)),
+        notes=tuple(_notes(names, by_person, contradicted.total())),
     )
 
 
@@ -403,19 +408,26 @@ def _rates(first: Sequence[answers.FirstAnswer]) -> tuple[RateLine, ...]:
     return tuple(lines)
 
 
-def _blind(every: Sequence[AlikeAnswers], listed: Sequence[BlindAnswer], cell: Cell, limit: int) -> BlindFigures:
-    """listed: the same answers one by one, where a cell is asked for."""
+def _blind(
+    every: Sequence[AlikeAnswers], contradicted: Mapping[tuple[int, str], int], listed: Sequence[BlindAnswer], cell: Cell, limit: int
+) -> BlindFigures:
+    """contradicted: checks that await a second answer, by day and route. listed: `every` one by one, where a cell is asked for."""
     from annotriage.guarantee.binomial import clopper_pearson
 
     weeks, weeks_right = Counter[str](), Counter[str]()
     for some in every:
         weeks[_monday_of(some.day)] += some.n
         weeks_right[_monday_of(some.day)] += some.n * some.right
+    for (day, _), n in contradicted.items():
+        weeks[_monday_of(day)] += n
     within = [some for some in every if cell.week in (None, _monday_of(some.day))]
     routes, routes_right = Counter[str](), Counter[str]()
     for some in within:
         routes[some.route] += some.n
         routes_right[some.route] += some.n * some.right
+    for (day, route), n in contradicted.items():
+        if cell.week in (None, _monday_of(day)):
+            routes[route] += n
     lines = tuple(RouteLine(route, n, routes_right[route], *clopper_pearson(routes_right[route], n)) for route, n in sorted(routes.items()))
     within = [some for some in within if cell.route in (None, some.route)]
     matrix = _matrix(within)
@@ -429,7 +441,7 @@ def _blind(every: Sequence[AlikeAnswers], listed: Sequence[BlindAnswer], cell: C
     ]
     shown = tuple(Week(day, n, weeks_right[day]) for day, n in sorted(weeks.items(), reverse=True)[:MOST_WEEKS])
     found = sum(some.n for some in within if is_in(some))
-    return BlindFigures(weeks.total(), lines, shown, matrix, cell, tuple(chosen[:limit]), found)
+    return BlindFigures(weeks.total(), sum(contradicted.values()), lines, shown, matrix, cell, tuple(chosen[:limit]), found)
 
 
 def _matrix(every: Sequence[AlikeAnswers]) -> Matrix:
@@ -485,11 +497,12 @@ def _gold_line(names: _Names, answer: GoldAnswer) -> GoldLine:
     return GoldLine(answer.item_id, answer.task, answer.of, known, given, names.of(answer.person), not _is_wrong(answer), answer.at)
 
 
-def _notes(names: _Names, by_person: Mapping[str, Mapping[tuple[str, ...], int]]) -> list[str]:
+def _notes(names: _Names, by_person: Mapping[str, Mapping[tuple[str, ...], int]], contradicted: int) -> list[str]:
     if not by_person:
         return [words.NO_ANSWERS]
     several = len({labels for mine in by_person.values() for labels in mine}) > 1
-    return [
+    notes = [words.contradicted_sentence(contradicted)] if contradicted else []
+    return notes + [
         words.monotone_sentence(names.of(person), sum(mine.values()), words.known_label(next(iter(mine))))
         for person, mine in sorted(by_person.items())
         if several and len(mine) == 1 and sum(mine.values()) >= FROM_ANSWERS

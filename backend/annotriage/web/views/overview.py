@@ -72,6 +72,10 @@ def add_views(routes: Routes) -> None:
     def project(project: Project) -> ResponseReturnValue:
         return redirect(url_for("web.project_overview", project=project.external_id))
 
+    @routes.open(".json")
+    def project_json(project: Project) -> ResponseReturnValue:
+        return redirect(url_for("web.project_overview_json", project=project.external_id))
+
     @routes.writing("/pause")
     def pause(connection: Connection, project: Project) -> ResponseReturnValue:
         flash(pausing.pause(connection, project, request.form.get("reason", "")[:LONGEST_REASON]), "done")

@@ -110,7 +110,7 @@ def _page(connection: Connection, arrived: Connection, process: Process) -> Syst
     """arrived: of the inbox."""
     living, known = work.living(connection), visited_projects(connection)
     names = {project.id: project.external_id for project in known}
-    alive = {found.role for found in living}
+    alive = {found.role for found in living} | {process.role}  # who makes the page is there, whatever became of its last sign of life
     return SystemPage(
         processes=[(found, found in living) for found in work.registered(connection)],
         missing=[role for role in ROLES if role not in alive],
