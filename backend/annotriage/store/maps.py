@@ -188,8 +188,8 @@ def piece_in_sight(connection: Connection, project: Project, map_id: int, number
 
 
 def in_sight(connection: Connection, project: Project, members: Mapping[int, int]) -> dict[int, int]:
-    """What belongs to groups, by item, without the spot checks that the project hides."""
-    hidden = _open_checks(connection, project) if project.hides_checks else frozenset()
+    """What belongs to groups, by item, without open spot checks: that one is in a group says what the model thinks of it."""
+    hidden = _open_checks(connection, project)
     return {id: number for id, number in members.items() if id not in hidden}
 
 

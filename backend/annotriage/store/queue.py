@@ -347,7 +347,7 @@ def _parts(connection: Connection, project: Project, filters: Filters, way: _Way
         return [(asked.where(*stands(filters)), place)], tests(project, filters, dataset=True)
     if filters.group is not None:
         members = select(item.c.id).join(group_member, group_member.c.item_id == item.c.id)
-        members = members.where(*_in_group(project, filters), *stands(filters))
+        members = members.where(*_in_group(project, filters), *stands(filters), ~is_blind(item.c.id))
         return [(of_routes(members, filters), place)], tests(project, filters, dataset=False)
     if filters.dataset is not None and size_of(connection, project, filters.dataset) <= FEW:
         few = select(item.c.id).join(item_dataset, item_dataset.c.item_id == item.c.id)
