@@ -132,7 +132,7 @@ def test_nothing_tells_an_open_spot_check_s_route_kind_or_group(copied, serve_da
         f"{page}/groups.json",
         f"{page}/map/chosen?group={number}",
     ]
-    asked += [f"{api}/{path}limit=500" for path in (f"items/{task}?", "items?", "labels?", "queue?", "spot-checks?", "datasets?")]
+    asked += [f"{api}/{path}?limit=500" for path in ("items", "labels", "queue", "spot-checks", "datasets")] + [f"{api}/items/{task}"]
     asked += [f"{api}/items?route={route}&limit=500" for route in ("auto", "outlier")]
 
     def told():

@@ -32,11 +32,12 @@ class Label:
     does. source: `person`, `machine` (a model's label that became an annotation), `model` (its suggestion, which nobody has confirmed),
     `look-alike` (a group's label that it got without an answer of its own: `look_alikes` is the group's number) or `nobody`. by: who
     gave it, by the ids of their accounts in the labeling tool. at: when. answer: open, resolved, disputed or labelled (before triage saw
-    it); answers: how many were given. route: the model's way for it, states.SPOT_CHECK while it is answered blind; held_back: why that did not hold.
+    it); answers: how many were given. route: the model's way for it, "spot check" while that is open; held_back: why that did not hold.
     model_label, confidence: what the model says, null while that is hidden; model: the hash of its files; reference, reference_version:
     what judged it, by name and hash, in force when the label was given. guaranteed: whether the label is the model's, and its error was
     limited: to max_error, with that probability, in the long run. spot_check: sample (drawn of all items) or audit (of automatic ones),
-    null for none and until it is settled; check_state: open, disagreed, right or wrong. decided_by: who settled it in the place of a second answer.
+    null for none, and while it is open; check_state: open, disagreed, right or wrong. decided_by: who settled it in the
+    place of a second answer.
     """
 
     task: str | None

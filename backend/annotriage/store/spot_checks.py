@@ -40,9 +40,10 @@ class SpotCheck:
 
 @dataclass(frozen=True, slots=True)
 class SpotCheckLine:
-    """A task that people answer blind. kind: sample (drawn of all) or audit (of automatic ones); route: the true one;
-    labels: the model's. All three are null until people have answered; answered: people's; state: open, disagreed (a second answer is wanted), right
-    or wrong.
+    """A task that people answer blind.
+
+    kind: sample (drawn of all) or audit (of automatic ones); route: the true one; labels: the model's. All three are null until people have
+    answered; answered: people's; state: open, disagreed (a second answer is wanted), right or wrong.
     """
 
     item_id: int

@@ -20,7 +20,7 @@ class Alike:
     """So many items that nothing tells apart by which they can be narrowed.
 
     route: states.SPOT_CHECK of what is answered blind; label: "" where it is hidden, or there is none; score: of SCORE_STEPS, null where it
-    is hidden, or there is none; since: the shortest of SINCE in which they arrived, "" before; group: among outliers, null where it is hidden, or there is none.
+    is hidden, or there is none; since: the shortest of SINCE in which they arrived, "" before; group: likewise, among outliers.
     """
 
     route: str
