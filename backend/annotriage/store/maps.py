@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, delete, func, literal, null, or_, select, update
 
 from annotriage.errors import UnknownError
-from annotriage.states import UNSETTLED
-from annotriage.store.blindness import is_asked, is_hidden, is_unnamed
+from annotriage.states import SPOT_CHECK, UNSETTLED
+from annotriage.store.blindness import is_asked, is_blind, is_hidden, is_unnamed
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, insert
 from annotriage.store.locks import lock_items
@@ -360,7 +360,7 @@ def _rows(project: Project) -> Select[Any]:
             verdict.c.item_id,
             point.c.compressed,
             point.c.nearest,
-            verdict.c.route,
+            case((is_blind(verdict.c.item_id), SPOT_CHECK), else_=verdict.c.route).label("route"),
             case((hidden, literal([], verdict.c.labels.type)), else_=verdict.c.labels),
             *scores,
             item.c.shown_dataset_id.label("dataset_id"),
