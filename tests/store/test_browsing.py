@@ -27,10 +27,11 @@ class TestBrowsing:
             (found,) = browsing.items_of(connection, filled.project, [id])
             connection.execute(update(spot_check).values(state="wrong", answered_at=1.0))
             (settled,) = browsing.items_of(connection, filled.project, [id])
-        assert (found.task, found.pushed, found.name, found.route, found.trust) == (str(id), None, str(id), "auto", 0.1)
+        assert (found.task, found.pushed, found.name, found.route, found.trust) == (str(id), None, str(id), "spot check", 0.1)
         assert (found.answer, found.answered, found.machine, found.pictured) == ("resolved", ("dog",), False, True)
-        assert (found.spot_check.kind, found.spot_check.state, found.spot_check.answered_at) == ("audit", "open", None)
+        assert (found.spot_check.kind, found.spot_check.state, found.spot_check.answered_at) == (None, "open", None)
         assert found.verdict is None, "hidden until the check is settled"
+        assert (settled.route, settled.spot_check.kind) == ("auto", "audit")
         assert (settled.verdict.labels, settled.verdict.trust, settled.verdict.reason) == (("cat",), 0.9, "because")
 
     def test_what_an_earlier_reference_said_of_an_open_spot_check_is_hidden_too(self, store, filled):

@@ -13,7 +13,7 @@ from annotriage.service.intake.reviewing import take_reviews
 from annotriage.states import GoldState
 from annotriage.store import gold, items, reroutings, spot_checks
 from annotriage.store.blind_answers import answers_of, several_answers
-from annotriage.store.browsing import is_item_hidden, item_of_task, items_page, last_import
+from annotriage.store.browsing import BlindCheck, is_item_hidden, item_of_task, items_page, last_import
 from annotriage.store.erasing import doomed, erase
 from annotriage.store.items import media_hash
 from annotriage.store.predictions import known_predictions
@@ -73,7 +73,8 @@ class TestGold:
         with store.writing() as connection:
             found = item_of_task(connection, filled.project, COPY)
             assert gold.gold_counts(connection, filled.project.id) == {"waiting": 2, "open": 1}
-            assert (found.answer, found.verdict, found.spot_check.kind, found.spot_check.state) == ("open", None, "sample", "open")
+            assert (found.answer, found.verdict, found.route) == ("open", None, "spot check")
+            assert found.spot_check == BlindCheck(None, "open", found.spot_check.drawn_at, None)
             shown = known_predictions(connection, "3", [COPY]).by_task[COPY]
             assert (shown.labels, shown.trust) == (None, 0.2)
             assert items.add_tasks(connection, filled.project, [task]) == 0

@@ -71,11 +71,12 @@ class TestMaps:
             ]
             assert [id for id, _ in maps.judged_since(connection, filled.project, drawn[0].at)] == ids
 
-    def test_of_a_spot_check_that_is_not_answered_neither_class_nor_scores_are_drawn(self, store, filled):
+    def test_of_a_spot_check_that_is_not_answered_neither_route_nor_class_nor_scores_are_drawn(self, store, filled):
         (check,), (known,) = filled.judged(1, spot_check="audit"), filled.judged(1)
         with store.writing() as connection:
             connection.execute(verdict.update().values(outlier_score=0.4, class_score=2.0, source_score=1.0))
             hidden, told = maps.rows_of(connection, filled.project, [check, known])
+            assert (hidden.route, told.route) == ("spot check", "auto")
             assert (hidden.labels, hidden.outlier_score, hidden.class_score, hidden.source_score) == ([], None, None, None)
             assert (told.labels, told.outlier_score, told.class_score, told.source_score) == (["cat"], 0.4, 2.0, 1.0)
 

@@ -53,7 +53,7 @@ class TestTallies:
             connection.execute(update(item).where(item.c.id.in_(kinds["out"])).values(dismissed=True))
             set_answers(connection, {id: Answer("resolved", ("dog",), at=1.0) for id in kinds["answered"]})
             every = dataset_of(connection, filled.project.id, "all", "all", now)
-            members = [kinds["strange"][0], kinds["answered"][0], kinds["out"][0]]
+            members = [kinds["strange"][0], kinds["answered"][0], kinds["out"][0], kinds["blind"][0]]
             connection.execute(insert(group_member), [{"dataset_id": every, "item_id": id, "number": 1} for id in members])
         return kinds
 
@@ -81,13 +81,13 @@ class TestTallies:
         dogs = sum(alike.n for alike in found if alike.label == "dog")
         assert dogs == len(mixed["unsure"]) + len(mixed["answered"]), "neither spot checks nor outliers that nobody answered"
         blind = [alike for alike in found if alike.route == SPOT_CHECK]
-        assert [(alike.label, alike.score) for alike in blind] == [("", None)] * len(blind)
+        assert [(alike.label, alike.score, alike.group) for alike in blind] == [("", None, None)] * len(blind)
         with store.writing() as connection:
             connection.execute(update(spot_check).values(state="right"))
             found = tally(connection, filled.project)
         assert sum(alike.n for alike in found if alike.label == "dog") == dogs + len(mixed["blind"])
 
-    def test_of_groups_alone_their_members_are_counted(self, store, filled, mixed):
+    def test_of_groups_alone_their_members_are_counted_without_spot_checks(self, store, filled, mixed):
         with store.reading() as connection:
             found = tally(connection, filled.project, grouped=True)
         assert sum(alike.n for alike in found) == 3

@@ -113,6 +113,47 @@ def test_no_address_no_look_alike_and_no_filter_tells_what_the_model_says_until_
     assert len(json.loads(after[filtered])["lines"]) == 1
 
 
+def test_nothing_tells_an_open_spot_check_s_route_kind_or_group(copied, serve_dashboard):
+    dashboard = serve_dashboard(*copied, password=AUTH[1])
+    store, client = dashboard.process.store, dashboard.app.test_client()
+    with store.reading() as connection:
+        query = (
+            f"SELECT item.id, external_id FROM item {OPEN_CHECK} AND item.project_id = 1 AND item.route = 'auto' AND kind = 'audit' LIMIT 1"
+        )
+        item, task = connection.execute(text(query)).one()
+        every = "SELECT id FROM dataset WHERE project_id = 1 AND kind = 'all'"
+        number = connection.execute(text(f"SELECT min(number) FROM group_member WHERE dataset_id = ({every})")).scalar_one()
+    page, api = "/projects/1", "/api/projects/1"
+    asked = [
+        f"{page}/{path}" for path in (f"items/{task}.json", f"map/items/{item}", "items.csv", "labels.csv", f"items.json?group={number}")
+    ]
+    asked += [f"{page}/queue.{kind}?route=spot+check" for kind in ("csv", "json")] + [f"{page}/queue.csv", f"{page}/map/groups"]
+    asked += [f"{page}/items.csv?route={route}" for route in ("auto", "outlier")] + [
+        f"{page}/groups.json",
+        f"{page}/map/chosen?group={number}",
+    ]
+    asked += [f"{api}/{path}?limit=500" for path in ("items", "labels", "queue", "spot-checks", "datasets")] + [f"{api}/items/{task}"]
+    asked += [f"{api}/items?route={route}&limit=500" for route in ("auto", "outlier")]
+
+    def told():
+        answers = {path: client.get(path, auth=AUTH, buffered=True) for path in asked}
+        return {path: found.json["lines"] if "queue.json" in path else found.data for path, found in answers.items()}
+
+    before = told()
+    with store.writing() as connection:
+        for table, id in (("item", "id"), ("verdict", "item_id"), ("spot_check", "item_id")):
+            connection.execute(text(f"UPDATE {table} SET route = 'outlier' WHERE {id} = {item}"))
+        other = "SELECT min(item_id) FROM spot_check WHERE kind = 'sample' AND state = 'open' AND project_id = 1"  # all add up as before
+        connection.execute(text(f"UPDATE spot_check SET kind = 'audit' WHERE item_id = ({other})"))
+        connection.execute(text(f"UPDATE spot_check SET kind = 'sample' WHERE item_id = {item}"))
+        connection.execute(text(f"UPDATE verdict SET judged = 'outlier' WHERE item_id = {item}"))
+        insert = f"INSERT INTO group_member (dataset_id, item_id, number) VALUES (({every}), :item, :number)"
+        connection.execute(text(insert), {"item": item, "number": number})
+    after = told()
+    assert [path for path in asked if after[path] != before[path]] == []
+    assert {line["item"]["route"] for line in before[f"{page}/queue.json?route=spot+check"]} == {"spot check"}
+
+
 @pytest.mark.parametrize("seen", [OUTLIER], ids=["an outlier"], indirect=True)
 def test_the_class_of_an_outlier_is_told_once_it_is_answered(seen):
     look, settle, item, task = seen

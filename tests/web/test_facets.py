@@ -80,6 +80,32 @@ def test_the_choices_and_the_rest_add_up_to_all_that_is_listed_or_waits(told):
     assert "open spot checks" not in {row["name"] for row in told.of("items.json?route=outlier")["label"]["rest"]}
 
 
+def test_each_dataset_has_the_number_of_items_that_it_leaves_whatever_else_is_chosen(told):
+    def listed(query):
+        lines, page = 0, f"queue.json?{query}"
+        while page:
+            found = told.answer(page)
+            lines, page = lines + len(found["lines"]), (found["next"] or "").partition("queue")[2]
+            page = f"queue.json{page}" if page else ""
+        return lines
+
+    for chosen in ("route=spot+check", "route=outlier", "since=month", "score=0.99", "state=out"):
+        counts = told(f"queue.json?{chosen}").get("dataset", {})
+        for dataset, n in counts.items():
+            assert n == listed(f"{chosen}&dataset={dataset}"), (chosen, dataset)
+    assert told("queue.json?route=spot+check")["dataset"]
+    grouped = told("groups.json?state=waiting")
+    assert grouped["dataset"]
+    for dataset, n in grouped["dataset"].items():
+        assert n == sum(told(f"groups.json?state=waiting&dataset={dataset}")["group"].values())
+
+
+def test_the_overview_the_items_and_the_map_tell_the_same_routes_and_what_of_a_group_waits(told):
+    overview, queue = told.answer("overview.json"), told("queue.json")
+    assert {route: n for route, n in overview["card"]["counts"].items() if n} == told("items.json")["route"] == told("map.json")["route"]
+    assert overview["waiting"] == {number: n for number, n in queue["group"].items() if number in overview["waiting"]}
+
+
 def test_whoever_may_only_look_is_told_of_no_spot_check(told):
     with told.store.writing() as connection:
         people.set_person(connection, LOOKER[0], Role.LOOK, LOOKER[1], service_user=AUTH[0])

@@ -10,9 +10,10 @@ from sqlalchemy import update
 
 from annotriage.states import Role
 from annotriage.store import jobs, label_audits, people
+from annotriage.store.filters import Filters
 from annotriage.store.projects import project_of
 from annotriage.store.queue import queue_page
-from annotriage.store.schema import item
+from annotriage.store.schema import item, spot_check
 
 AUTH, LOOKER = ("annotriage", "right"), ("looker", "right password")
 PAGES = ("overview", "map", "queue", "items", "diversity", "groups", "guarantee", "label-audit", "people", "training", "compare")
@@ -63,12 +64,26 @@ def test_the_queue_begins_with_the_strangest_that_waits(head, dashboard):
     with dashboard.process.store.reading() as connection:
         rows = queue_page(connection, project_of(connection, "1")).rows
     first = next(row for row in rows if row.route == "outlier")
-    assert head("queue")[1] == f"/projects/1/items/{first.name}"
+    assert head("queue")[1] == f"/projects/1/queue?route=outlier#item-{first.id}", "where it is answered"
     assert head("queue?state=out")[0] is None, "nobody is asked about what was taken out"
     with dashboard.process.store.writing() as connection:
         connection.execute(update(item).where(item.c.route == "outlier").values(answer="resolved"))
     left = next(row for row in rows if row.route != "outlier")
-    assert head("queue")[0]["args"] == {"task": left.name}, "then with what comes first"
+    assert head("queue")[1] == f"/projects/1/queue#item-{left.id}", "then with what comes first"
+
+
+def test_the_spot_checks_begin_with_one_that_anybody_may_answer(head, dashboard):
+    def order():
+        with dashboard.process.store.reading() as connection:
+            return queue_page(connection, project_of(connection, "1"), filters=Filters(route="spot check")).rows
+
+    first, second, *_ = order()
+    with dashboard.process.store.writing() as connection:
+        connection.execute(update(spot_check).where(spot_check.c.item_id == first.id).values(state="disagreed"))
+    assert head("queue?route=spot+check")[1] == f"/projects/1/queue?route=spot+check#item-{second.id}"
+    with dashboard.process.store.writing() as connection:
+        connection.execute(update(spot_check).where(spot_check.c.state == "open").values(state="disagreed"))
+    assert "a second person" in head("queue?route=spot+check")[0]["sentence"]
 
 
 def test_the_groups_name_the_largest_of_which_something_waits(head, dashboard):

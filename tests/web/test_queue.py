@@ -184,9 +184,21 @@ def test_it_is_answered_by_clicks_too_and_the_last_one_on_a_page_can_still_be_un
 def test_without_an_account_there_it_says_how_and_digits_choose_nothing(signed_in):
     page = signed_in(QUEUE)
     page.locator("#answering-why", has_text="sign in here with the email address").wait_for()
+    assert "annotriage people add EMAIL" in page.locator("#answering-account").inner_text()
     page.keyboard.press("j")
     page.keyboard.press("1")
     assert page.locator("#choices button").count() == 0
+
+
+def test_a_key_that_needs_a_task_says_so_and_the_next_step_leads_to_its_row(answering, signed_in):
+    page = signed_in(f"{QUEUE}?route=outlier")
+    page.locator("#answering[data-ready]").wait_for()
+    page.keyboard.press("1")
+    page.locator("#notices", has_text="Choose a task first").wait_for()
+    page.locator("#next-step a.primary").click()
+    page.keyboard.press("1")
+    assert page.locator("#choices button[aria-pressed=true]").count() == 1
+    assert current(page) == str(shown(page)[0])
 
 
 def test_a_labeling_tool_that_does_not_say_who_may_answer_is_told(signed_in, open_page):

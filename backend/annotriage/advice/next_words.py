@@ -102,6 +102,11 @@ def first(task: str) -> Words:
     return f"Task {task[:NAME]} comes first: say what it shows.", "Start with it"
 
 
+def second(task: str) -> Words:
+    """The queue where all that comes first has one person's answer, and wants another's."""
+    return f"Task {task[:NAME]} comes first: it needs the answer of a second person.", "Start with it"
+
+
 def largest_group(items: int) -> Words:
     """The map: a group among what is strange."""
     return f"{items:,} strange items look alike, the largest group: see where they lie.", "Show the group"

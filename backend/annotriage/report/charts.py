@@ -18,7 +18,7 @@ from markupsafe import Markup
 from annotriage.advice.numbers import amount, certainty, percent, percent_range
 from annotriage.advice.route_words import route_name
 from annotriage.report import svg
-from annotriage.states import ROUTES
+from annotriage.states import ROUTES, SPOT_CHECK
 
 if TYPE_CHECKING:
     from annotriage.guarantee.diversity import Diversity
@@ -64,25 +64,32 @@ def share_chart(diversity: Diversity) -> Markup:
 
 
 def routes_bar(counts: Mapping[str, int]) -> Markup:
-    """What happens to the items: one bar, a segment for every route, as wide as the page."""
-    total = sum(counts.get(route, 0) for route in ROUTES)
+    """What happens to the items: one bar, a segment for every route, as wide as the page. Spot checks, if any are counted, come last."""
+    shown = (*ROUTES, SPOT_CHECK) if counts.get(SPOT_CHECK) else ROUTES
+    total = sum(counts.get(route, 0) for route in shown)
     parts, start = [], 0.0
-    for route in ROUTES:
+    for route in shown:
         share = counts.get(route, 0) / total if total else 0.0
         if share == 0:
             continue
-        parts.append(Markup('<rect class="c-{}" x="{:.3f}%" y="0" width="{:.3f}%" height="44"/>').format(route, 100 * start, 100 * share))
+        parts.append(
+            Markup('<rect class="c-{}" x="{:.3f}%" y="0" width="{:.3f}%" height="44"/>').format(_css(route), 100 * start, 100 * share)
+        )
         if share > 0.16:
             parts.append(
                 Markup('<text class="c-on-{}" x="{:.3f}%" dx="12" y="27">{} {}</text>').format(
-                    route, 100 * start, route_name(route), percent(share, 0)
+                    _css(route), 100 * start, route_name(route), percent(share, 0)
                 )
             )
         if start:
             parts.append(Markup('<line class="c-gap" x1="{0:.3f}%" x2="{0:.3f}%" y1="0" y2="44"/>').format(100 * start))
         start += share
-    described = ", ".join(f"{counts.get(route, 0):,} {route_name(route)}" for route in ROUTES)
+    described = ", ".join(f"{counts.get(route, 0):,} {route_name(route)}" for route in shown)
     return svg.frame("Items by route", described, None, 44, parts)
+
+
+def _css(route: str) -> str:
+    return route.replace(" ", "-")
 
 
 def risk_coverage_chart(guarantee: Guarantee) -> Markup:

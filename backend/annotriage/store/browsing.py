@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, false, fun
 
 from annotriage.advice.verdict_words import blind_outlier_sentence, reason_sentence
 from annotriage.errors import UnknownError
-from annotriage.states import FOR_PEOPLE, UNANSWERED, Failure, GoldState, SpotCheckKind, SpotCheckState, Time
+from annotriage.states import FOR_PEOPLE, SPOT_CHECK, UNANSWERED, UNSETTLED, Failure, GoldState, Route, SpotCheckState, Time
 from annotriage.store.blindness import is_asked, is_blind, is_hidden, keeps_class, shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import among, columns_of, texts
@@ -57,9 +57,10 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class BlindCheck:
-    """The spot check that an item is. kind: sample (drawn of all) or audit (of automatic ones). state: open, disagreed, right or wrong."""
+    """The spot check that an item is. kind: sample (drawn of all) or audit (of automatic ones, which says what the model thinks: null until
+    it is settled). state: open, disagreed, right or wrong."""
 
-    kind: str
+    kind: str | None
     state: str
     drawn_at: Time
     answered_at: Time | None
@@ -69,7 +70,8 @@ class BlindCheck:
 class Item:
     """An item. task: its id in the labeling tool, pushed: the id that it got when it was pushed; either may be null.
 
-    group: what it belongs to, such as a patient. route: null until it is judged; trust: by which annotators' tasks are sorted (another
+    group: what it belongs to, such as a patient. route: null until it is judged, "spot check"
+    while that is answered blind; trust: by which annotators' tasks are sorted (another
     one than the verdict's for a spot check). answer: open, resolved, disputed or labelled (before triage saw it); answered: people's
     labels; machine: the model's label was accepted. dismissed: a person took it out of the queue without an answer; sent_by: who wants
     people to look at it. gone: deleted in the labeling tool. pictured: there is a small picture of it. asked: people are asked to answer it
@@ -182,6 +184,7 @@ def items_page(
         query = query.where(item.c.id > after)
     if route is not None:
         query = query.where(item.c.route == route)
+        query = query if route == Route.FAILED else query.where(~is_blind(item.c.id))
     if answer is not None:
         query = query.where(item.c.labelled if answer == "labelled" else and_(item.c.answer == answer, ~item.c.labelled))
     return _items(connection, query)
@@ -265,6 +268,16 @@ def items_named(connection: Connection, project: Project, names: Sequence[str]) 
     return found
 
 
+def blind_among(connection: Connection, project: Project, names: Sequence[str]) -> frozenset[str]:
+    """Those of the names that are spot checks which people have not answered yet."""
+    found: set[str] = set()
+    for column in (item.c.external_id, item.c.marker):  # an index each
+        for some in chunks(list(names)):
+            query = select(column).where(item.c.project_id == project.id, column.in_(some), is_blind(item.c.id))
+            found.update(connection.execute(query).scalars())
+    return frozenset(found)
+
+
 def strangest_of(connection: Connection, project: Project, dataset_id: int, limit: int) -> list[Face]:
     """The strangest outliers among the latest items of a dataset."""
     latest = select(item_dataset.c.item_id).where(item_dataset.c.dataset_id == dataset_id).order_by(item_dataset.c.item_id.desc())
@@ -286,7 +299,7 @@ def _strangest(connection: Connection, project: Project, latest: Select[Any], li
         .select_from(found)
         .join(item, item.c.id == found.c.item_id)
         .join(verdict, judged)
-        .where(verdict.c.route == "outlier", ~item.c.gone, *in_sight(project))
+        .where(verdict.c.route == "outlier", ~item.c.gone, ~is_blind(item.c.id), *in_sight(project))
         .order_by(verdict.c.trust)
         .limit(limit)
     )
@@ -367,6 +380,8 @@ def _item(values: tuple[Any, ...]) -> Item:
     found = Item(*(*own[:8], texts(own[8]), *own[9:], judged, drawn))
     if of_gold[0] is not None:
         return _as_check(found, *of_gold)
+    if drawn is not None and drawn.state in UNSETTLED:
+        found = replace(found, route=found.route if judged is not None else SPOT_CHECK, spot_check=replace(drawn, kind=None))
     return replace(found, verdict=unnamed(found.verdict)) if found.verdict is not None and found.unnamed else found
 
 
@@ -374,7 +389,7 @@ def _as_check(found: Item, state: str, given: Any, brought_at: float) -> Item:
     """A gold task as a spot check; once it is answered, as an item that people answered before it was judged."""
     if state == GoldState.ANSWERED:
         return replace(found, answer="resolved", answered=texts(given), route=None, trust=None)
-    return replace(found, answer="open", spot_check=BlindCheck(SpotCheckKind.SAMPLE, SpotCheckState.OPEN, brought_at, None))
+    return replace(found, answer="open", route=SPOT_CHECK, spot_check=BlindCheck(None, SpotCheckState.OPEN, brought_at, None))
 
 
 def judged_of(values: Sequence[Any], *, sent_by: str | None) -> Judged:

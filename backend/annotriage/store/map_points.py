@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from math import exp
 
-from annotriage.states import ROUTES
+from annotriage.states import ROUTES, SPOT_CHECK
 
 FULL = 65_535  # the far end of the frame
-KINDS = ("training", *ROUTES)  # by code
+KINDS = ("training", *ROUTES, SPOT_CHECK)  # by code
 SCORE_EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 AXIS_EDGES = (0.5, 0.8, 0.95, 0.99)  # shares of held-out items that are less rare on an axis
 OTHERS = 255  # the code of classes and datasets beyond the 254th

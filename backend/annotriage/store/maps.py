@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, delete, func, literal, null, or_, select, update
 
 from annotriage.errors import UnknownError
-from annotriage.states import UNSETTLED
-from annotriage.store.blindness import is_asked, is_hidden, is_unnamed
+from annotriage.states import SPOT_CHECK, UNSETTLED
+from annotriage.store.blindness import is_asked, is_blind, is_hidden, is_unnamed
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, insert
 from annotriage.store.locks import lock_items
@@ -188,8 +188,8 @@ def piece_in_sight(connection: Connection, project: Project, map_id: int, number
 
 
 def in_sight(connection: Connection, project: Project, members: Mapping[int, int]) -> dict[int, int]:
-    """What belongs to groups, by item, without the spot checks that the project hides."""
-    hidden = _open_checks(connection, project) if project.hides_checks else frozenset()
+    """What belongs to groups, by item, without open spot checks: that one is in a group says what the model thinks of it."""
+    hidden = _open_checks(connection, project)
     return {id: number for id, number in members.items() if id not in hidden}
 
 
@@ -360,7 +360,7 @@ def _rows(project: Project) -> Select[Any]:
             verdict.c.item_id,
             point.c.compressed,
             point.c.nearest,
-            verdict.c.route,
+            case((is_blind(verdict.c.item_id), SPOT_CHECK), else_=verdict.c.route).label("route"),
             case((hidden, literal([], verdict.c.labels.type)), else_=verdict.c.labels),
             *scores,
             item.c.shown_dataset_id.label("dataset_id"),

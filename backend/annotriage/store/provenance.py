@@ -1,7 +1,7 @@
 """Where each label comes from: who or what gave it, and what was guaranteed at that time.
 
 What held when is known from the project's history: which reference was in force. Blindness holds here, too: of an open spot check there is
-its route, and nothing else that the model says.
+nothing that the model says, not even its way for it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, case, func, literal, null, select
 
 from annotriage.labeling_tool import Review
-from annotriage.states import SETTLED, AnswerState, EventKind, Route, Time
+from annotriage.states import SETTLED, SPOT_CHECK, UNSETTLED, AnswerState, EventKind, Route, Time
 from annotriage.store.blindness import is_blind, is_unnamed, shown_verdict
 from annotriage.store.database import texts
 from annotriage.store.gold import is_copy
@@ -32,11 +32,12 @@ class Label:
     does. source: `person`, `machine` (a model's label that became an annotation), `model` (its suggestion, which nobody has confirmed),
     `look-alike` (a group's label that it got without an answer of its own: `look_alikes` is the group's number) or `nobody`. by: who
     gave it, by the ids of their accounts in the labeling tool. at: when. answer: open, resolved, disputed or labelled (before triage saw
-    it); answers: how many were given. route: the model's way for it; held_back: why that did not hold.
+    it); answers: how many were given. route: the model's way for it, "spot check" while that is open; held_back: why that did not hold.
     model_label, confidence: what the model says, null while that is hidden; model: the hash of its files; reference, reference_version:
     what judged it, by name and hash, in force when the label was given. guaranteed: whether the label is the model's, and its error was
     limited: to max_error, with that probability, in the long run. spot_check: sample (drawn of all items) or audit (of automatic ones),
-    null for none; check_state: open, disagreed, right or wrong. decided_by: who settled it in the place of a second answer.
+    null for none, and while it is open; check_state: open, disagreed, right or wrong. decided_by: who settled it in the
+    place of a second answer.
     """
 
     task: str | None
@@ -88,6 +89,7 @@ def labels_page(connection: Connection, project: Project, *, after: int | None =
 def _query(connection: Connection, project: Project, after: int | None) -> Select[Any]:
     undone = acceptance.c.undone_at.is_not(None)
     at_once = and_(proposal_member.c.item_id == item.c.id, proposal_member.c.active, proposal_member.c.at_once)
+    blind = and_(spot_check.c.state.in_(UNSETTLED), verdict.c.judged.is_(None))
     in_force = case((and_(item.c.machine, ~undone), acceptance.c.reference_id), else_=_in_force(connection, project))
     query = (
         select(
@@ -100,13 +102,13 @@ def _query(connection: Connection, project: Project, after: int | None) -> Selec
             item.c.machine,
             item.c.answered_at,
             verdict.c.reference_id,
-            func.coalesce(verdict.c.route, item.c.route).label("route"),
+            case((blind, SPOT_CHECK), else_=func.coalesce(verdict.c.route, item.c.route)).label("route"),
             verdict.c.judged,
             verdict.c.held_back,
             case((is_unnamed(item.c.id), null()), else_=verdict.c.labels).label("model_label"),
             case((is_unnamed(item.c.id), null()), else_=verdict.c.confidence).label("confidence"),
             verdict.c.at.label("judged_at"),
-            spot_check.c.kind,
+            case((spot_check.c.state.not_in(UNSETTLED), spot_check.c.kind)).label("kind"),
             spot_check.c.state,
             spot_check.c.decided_by,
             case((undone, None), else_=accepted.c.acceptance_id).label("batch"),

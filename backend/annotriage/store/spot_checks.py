@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func, or_, select, update
 
 from annotriage.states import SETTLED, UNSETTLED, AnswerState, Route, SpotCheckKind, SpotCheckState, Time
 from annotriage.store.blindness import shown_verdict
@@ -40,16 +40,16 @@ class SpotCheck:
 
 @dataclass(frozen=True, slots=True)
 class SpotCheckLine:
-    """A task that people answer blind. kind: sample (drawn of all) or audit (of automatic ones); route: the true one.
+    """A task that people answer blind.
 
-    labels: the model's, null until people have answered; answered: people's; state: open, disagreed (a second answer is wanted), right
-    or wrong.
+    kind: sample (drawn of all) or audit (of automatic ones); route: the true one; labels: the model's. All three are null until people have
+    answered; answered: people's; state: open, disagreed (a second answer is wanted), right or wrong.
     """
 
     item_id: int
     task: str | None
-    kind: str
-    route: str
+    kind: str | None
+    route: str | None
     state: str
     labels: tuple[str, ...] | None
     answered: tuple[str, ...] | None
@@ -126,7 +126,8 @@ def spot_checks_page(connection: Connection, project: Project, *, state: str | N
 
     Gold tasks are in this list as little as in any other. Where the project hides them, open ones are left out.
     """
-    of_it = [spot_check.c[name] for name in ("kind", "route", "state")]
+    settled = spot_check.c.state.in_(SETTLED)
+    of_it = [*(case((settled, spot_check.c[name])) for name in ("kind", "route")), spot_check.c.state]
     query = (
         select(item.c.id, item.c.external_id, *of_it, verdict.c.labels, item.c.labels, spot_check.c.drawn_at, spot_check.c.answered_at)
         .select_from(item)

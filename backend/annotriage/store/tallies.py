@@ -20,7 +20,7 @@ class Alike:
     """So many items that nothing tells apart by which they can be narrowed.
 
     route: states.SPOT_CHECK of what is answered blind; label: "" where it is hidden, or there is none; score: of SCORE_STEPS, null where it
-    is hidden, or there is none; since: the shortest of SINCE in which they arrived, "" before; group: among outliers, null for none.
+    is hidden, or there is none; since: the shortest of SINCE in which they arrived, "" before; group: likewise, among outliers.
     """
 
     route: str
@@ -51,7 +51,8 @@ def _within(since: str) -> tuple[str, ...]:
 
 
 def tally(connection: Connection, project: Project, dataset_id: int | None = None, *, grouped: bool = False) -> list[Alike]:
-    """The judged items of a project, or of a dataset, counted by kind. grouped: those that belong to a group among its outliers alone.
+    """The judged items of a project, or of a dataset, counted by kind. grouped: those that belong to a group among its outliers alone, and
+    no spot check, of which that would say that it is strange.
 
     It reads each of them: for few thousands.
     """
@@ -71,14 +72,14 @@ def tally(connection: Connection, project: Project, dataset_id: int | None = Non
         case((or_(hidden, hides_class()), ""), else_=verdict.c.label).label("label"),
         case((hidden, null()), *steps, else_=null()).label("score"),
         case(*((item.c.at >= now - seconds, name) for name, seconds in SINCE.items()), else_="").label("since"),
-        of_group.c.number.label("group"),
+        case((blind, null()), else_=of_group.c.number).label("group"),
     )
     chosen = dataset_id if dataset_id is not None else id_of_all(project.id)
     member = and_(of_group.c.dataset_id == chosen, of_group.c.item_id == item.c.id)
     query = select(*columns).select_from(item)
     query = query.join(verdict, and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id))
     query = query.outerjoin(check, and_(check.c.item_id == item.c.id, check.c.state.in_(UNSETTLED)))
-    query = query.join(of_group, member, isouter=not grouped)
+    query = query.join(of_group, member, isouter=not grouped).where(*((~blind,) if grouped else ()))
     if dataset_id is not None and not grouped:
         query = query.join(item_dataset, and_(item_dataset.c.item_id == item.c.id, item_dataset.c.dataset_id == dataset_id))
     each = query.where(item.c.project_id == project.id, item.c.route.is_not(None), ~item.c.labelled, ~item.c.gone).subquery()

@@ -25,6 +25,7 @@ from annotriage.service.maps.map_placing import Placing
 from annotriage.service.maps.training_items import keep_training
 from annotriage.service.operations.connecting import disconnect
 from annotriage.service.readings.snapshots import snapshot
+from annotriage.states import UNSETTLED
 from annotriage.store import erasing, maps, snapshots
 from annotriage.store.map_points import KINDS, Piece, axes_code, pack, unpack
 from annotriage.store.schema import dataset, item, point, spot_check, verdict
@@ -48,7 +49,9 @@ def drawn(process, map_id):
 
 def routes(process):
     with process.store.reading() as connection:
-        return {row.item_id: row.route for row in connection.execute(select(verdict.c.item_id, verdict.c.route))}
+        blind = set(connection.execute(select(spot_check.c.item_id).where(spot_check.c.state.in_(UNSETTLED))).scalars())
+        judged = connection.execute(select(verdict.c.item_id, verdict.c.route))
+        return {row.item_id: "spot check" if row.item_id in blind else row.route for row in judged}
 
 
 @pytest.fixture

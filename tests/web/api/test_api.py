@@ -180,13 +180,15 @@ def test_an_item_shows_its_verdict_datasets_delivery_and_answers(web, triaged, w
     assert web.get("/api/projects/3/items/99999").status_code == 404
 
 
-def test_spot_checks_show_their_true_route(web, triaged):
+def test_spot_checks_hide_their_route_and_kind_until_they_are_settled(web, triaged):
     found, _ = pages(web, "/api/projects/3/spot-checks", "spot_checks", limit=3)
     every, _ = pages(web, "/api/projects/3/items", "items", limit=100)
     every = [line["item"] for line in every]
-    routes = {row["task"]: row["route"] for row in every}
     assert found
-    assert {row["task"]: row["route"] for row in found} == {row["task"]: routes[row["task"]] for row in every if row["spot_check"]}
+    assert {(row["kind"], row["route"], row["state"]) for row in found} == {(None, None, "open")}
+    checks = [row for row in every if row["spot_check"]]
+    assert {row["task"] for row in found} == {row["task"] for row in checks}
+    assert {(row["route"], row["spot_check"]["kind"]) for row in checks} == {("spot check", None)}
     assert sum(web.get("/api/projects/3/spot-checks").json["counts"].values()) == len(found)
     assert web.get("/api/projects/3/spot-checks?state=wrong").json["spot_checks"] == []
 

@@ -9,7 +9,7 @@ const SHAPES = {
 export const SHAPE_NAMES = Object.keys(SHAPES);
 
 /** What people call the kinds of points, as advice/route_words.py has them. */
-export const KIND_NAMES = { training: "training", auto: "automatic", uncertain: "unsure", outlier: "strange", failed: "unreadable" };
+export const KIND_NAMES = { training: "training", auto: "automatic", uncertain: "unsure", outlier: "strange", failed: "unreadable", "spot check": "spot check" };
 
 /** The marker of a style as a small picture for a legend. */
 export function marker(style, host, size = 14) {

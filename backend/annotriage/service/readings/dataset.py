@@ -13,7 +13,7 @@ from annotriage.advice.diversity_words import excess_of, would_change
 from annotriage.advice.numbers import percent, percent_range
 from annotriage.states import Time
 from annotriage.store import snapshots
-from annotriage.store.browsing import items_named
+from annotriage.store.browsing import blind_among
 from annotriage.store.database import read_once
 from annotriage.store.datasets import Dataset, RouteCount, routes_between, routes_of_datasets
 from annotriage.store.projects import Project
@@ -134,13 +134,12 @@ def window(connection: Connection, project: Project, start: float, end: float) -
 
 
 def _in_sight(connection: Connection, project: Project, found: Snapshot) -> Snapshot:
-    """A snapshot whose groups name nothing that the project hides: their most typical member is null where it is hidden."""
-    if not project.hides_checks:
-        return found
+    """A snapshot whose groups name no open spot check, for that would say that it is strange: their most typical member is null then."""
     groups = found.facts["groups"]
-    named = items_named(connection, project, [name for group in groups for name in (group["medoid"], *group["ids"])])
+    blind = blind_among(connection, project, [name for group in groups for name in (group["medoid"], *group["ids"]) if name is not None])
     seen = [
-        group | {"medoid": group["medoid"] if group["medoid"] in named else None, "ids": [name for name in group["ids"] if name in named]}
+        group
+        | {"medoid": None if group["medoid"] in blind else group["medoid"], "ids": [name for name in group["ids"] if name not in blind]}
         for group in groups
     ]
     return replace(found, facts=found.facts | {"groups": seen})

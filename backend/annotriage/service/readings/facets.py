@@ -14,7 +14,7 @@ from annotriage.states import FOR_PEOPLE, ROUTES, SPOT_CHECK, Route, Standing
 from annotriage.store.datasets import Dataset, dataset_of_all, dataset_of_project, datasets_page, routes_of, routes_of_datasets
 from annotriage.store.filters import SCORE_STEPS, SINCE, Filters
 from annotriage.store.projects import Project
-from annotriage.store.queue import checks_by_route, size_of, waiting_by_kind, waiting_in_datasets, waiting_in_groups
+from annotriage.store.queue import checks_by_route, left_in_datasets, size_of, waiting_by_kind, waiting_in_datasets, waiting_in_groups
 from annotriage.store.references import get_reference
 from annotriage.store.tallies import Alike, tally
 
@@ -108,7 +108,7 @@ def facets_of(
     found = []
     for kind in TITLES:
         if kind == "dataset":
-            listed = _datasets(connection, project, chosen, filters.state, grouped=grouped)
+            listed = _datasets(connection, project, chosen, filters, grouped=grouped)
         else:
             listed = _listed(choices[kind], counts.get(kind), asked[kind])
         if any(choice.value != asked[kind] for choice in listed) or asked[kind] is not None:
@@ -212,28 +212,23 @@ def _step_words(step: float) -> str:
     return f"{percent(step, 0)} to {percent(later[0], 0)}" if step else f"below {percent(later[0], 0)}"
 
 
-def _datasets(connection: Connection, project: Project, chosen: Dataset | None, state: Standing | None, *, grouped: bool) -> list[Choice]:
-    """The datasets with what they hold, what of that waits, or what of it is strange; whatever else is chosen.
-
-    Nothing of it is counted that the project hides.
-    """
+def _datasets(connection: Connection, project: Project, chosen: Dataset | None, filters: Filters, *, grouped: bool) -> list[Choice]:
+    """The datasets, each with what it leaves. Of a large project that is known as long as nothing but a state is chosen."""
     offered = [row for row in datasets_page(connection, project, limit=DATASETS) if row.kind != "all"]
     if chosen is not None and chosen.kind != "all" and chosen not in offered:
         offered.append(chosen)
     ids = [row.id for row in offered]
-    held: dict[int, int] | None = None
-    if state == Standing.WAITING and not grouped:
+    whole, held = dataset_of_all(connection, project), None
+    narrowed = grouped or any(value is not None for value in (filters.route, filters.label, filters.score, filters.since, filters.group))
+    if filters.state == Standing.WAITING and not narrowed:
         held = waiting_in_datasets(connection, project, ids)
-    elif grouped or state is None:
-        wanted = (Route.OUTLIER,) if grouped else ROUTES
-        held = {
-            id: sum(count.items for count in counts if count.route in wanted)
-            for id, counts in routes_of_datasets(connection, project, ids).items()
-        }
+    elif filters.state is None and not narrowed:
+        held = {id: sum(count.items for count in counts) for id, counts in routes_of_datasets(connection, project, ids).items()}
         if project.hides_checks:
             for id in held:
-                blind = checks_by_route(connection, project, id, answered=True)
-                held[id] -= sum(n for route, n in blind.items() if route in wanted)
+                held[id] -= sum(checks_by_route(connection, project, id, answered=True).values())
+    elif whole is None or size_of(connection, project, whole.id) <= COUNTED:
+        held = left_in_datasets(connection, project, filters, ids, grouped=grouped)
     listed = [row for row in offered if held is None or held.get(row.id) or row == chosen]
     listed.sort(key=lambda row: 0 if held is None else -held.get(row.id, 0))
     return [Choice(str(row.id), row.name, None if held is None else held.get(row.id, 0)) for row in listed]

@@ -13,7 +13,7 @@ from annotriage.advice.route_words import route_name
 from annotriage.labeling_tool import Review, ToolProject
 from annotriage.service.readings.dataset import AssessedDataset, assessed
 from annotriage.service.readings.names import Names
-from annotriage.states import UNSETTLED, Time
+from annotriage.states import SPOT_CHECK, UNSETTLED, Time
 from annotriage.store.browsing import Item
 from annotriage.store.datasets import datasets_named, datasets_of_item, id_of_all
 from annotriage.store.deliveries import Delivery, deliveries_of_item
@@ -112,7 +112,7 @@ def queue_lines(
     shown = {item.shown_dataset_id for item in items if item.shown_dataset_id is not None}
     datasets = assessed(connection, project, list(datasets_named(connection, project, shown).values()))
     by_id = {found.dataset.id: found for found in datasets}
-    groups = groups_of(connection, dataset_id or id_of_all(project.id), [item.id for item in items])
+    groups = _groups_of(connection, project, items, dataset_id)
     twins = near_duplicates(connection, [item.id for item in items])
     return tuple(
         QueueLine(item, task_address(tool, item), by_id.get(item.shown_dataset_id or 0), groups.get(item.id), twins.get(item.id))
@@ -126,7 +126,7 @@ def item_detail(
     """An item with all that is known of it. tool, dataset_id: as for `queue_lines`. names: of annotators; None names nobody."""
     datasets = assessed(connection, project, datasets_of_item(connection, source_of(connection, item.id) or item.id))
     deliveries, reviews = deliveries_of_item(connection, item.id), reviews_of(connection, [item.id]).get(item.id, [])
-    groups = groups_of(connection, dataset_id or id_of_all(project.id), [item.id])
+    groups = _groups_of(connection, project, [item], dataset_id)
     return ItemDetail(
         item,
         task_address(tool, item),
@@ -143,6 +143,12 @@ def item_detail(
         _can(item),
         _group(connection, project, item),
     )
+
+
+def _groups_of(connection: Connection, project: Project, items: Sequence[Item], dataset_id: int | None) -> dict[int, int]:
+    """The outlier groups that items belong to, open spot checks left out: what is in one is strange."""
+    told = [item.id for item in items if item.route != SPOT_CHECK]
+    return groups_of(connection, dataset_id or id_of_all(project.id), told)
 
 
 def nearest_shown(connection: Connection, project: Project, item: Item) -> tuple[TrainingItem, ...]:
@@ -221,8 +227,8 @@ def _history(
         moments.append(Happened(sent.at, said, sent.error or ""))
     moments += [Happened(review.updated_at, _answered(review, names)) for review in reviews]
     if item.spot_check is not None:
-        drawn = {"sample": "of all items", "audit": "of the automatic ones"}.get(item.spot_check.kind, "")
-        moments.append(Happened(item.spot_check.drawn_at, f"was drawn at random {drawn} as a spot check"))
+        drawn = {"sample": " of all items", "audit": " of the automatic ones"}.get(item.spot_check.kind or "", "")
+        moments.append(Happened(item.spot_check.drawn_at, f"was drawn at random{drawn} as a spot check"))
         if item.spot_check.answered_at is not None:
             said = "people agree with the model" if item.spot_check.state == "right" else "people say that the model is wrong"
             moments.append(Happened(item.spot_check.answered_at, f"spot check: {said}"))

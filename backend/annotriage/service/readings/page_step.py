@@ -6,7 +6,7 @@ A page's own step is what its reader came for; where it has none, or one that th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import inf
 from typing import Any
 
@@ -17,13 +17,15 @@ from annotriage.service.readings.dataset import snapshot_of
 from annotriage.service.readings.label_audit import label_audit_state
 from annotriage.service.readings.next_step import NextStep, next_step, next_steps, steps_for_guarantee
 from annotriage.service.readings.training import training_state
-from annotriage.states import SPOT_CHECK, GoldState, Route, Standing, TrainedState
+from annotriage.states import SPOT_CHECK, GoldState, Route, SpotCheckState, Standing, TrainedState
 from annotriage.store import gold, jobs, maps
+from annotriage.store.browsing import Item
 from annotriage.store.datasets import dataset_of_all, dataset_of_project, routes_of
 from annotriage.store.filters import Filters
 from annotriage.store.projects import Project, standing_of
 from annotriage.store.queue import queue_page, waiting_in_groups
 
+LOOKED_AT = 50  # of the first rows of the queue, for one that anybody may answer
 SUMMARIES = ("project_overview",)  # pages of which the project's step is their own
 
 
@@ -67,9 +69,17 @@ def _queue(place: Place) -> NextStep | None:
         strange = replace(filters, route=Route.OUTLIER)
         found = queue_page(place.connection, place.project, filters=strange, limit=1).rows
         if found:
-            return _step(next_words.strangest(found[0].name), "item", task=found[0].name)
-    found = queue_page(place.connection, place.project, filters=filters, limit=1).rows
-    return _step(next_words.first(found[0].name), "item", task=found[0].name) if found else None
+            return _begin(next_words.strangest(found[0].name), strange, found[0])
+    found = queue_page(place.connection, place.project, filters=filters, limit=LOOKED_AT).rows
+    fresh = [row for row in found if row.spot_check is None or row.spot_check.state != SpotCheckState.DISAGREED]
+    if fresh:
+        return _begin(next_words.first(fresh[0].name), filters, fresh[0])
+    return _begin(next_words.second(found[0].name), filters, found[0]) if found else None
+
+
+def _begin(words: next_words.Words, filters: Filters, row: Item) -> NextStep:
+    """With this row of the queue, where it is answered."""
+    return _step(words, "queue", **asdict(replace(filters, state=None)), _anchor=f"item-{row.id}")
 
 
 def _map(place: Place) -> NextStep | None:

@@ -4,7 +4,7 @@ import { KIND_NAMES, SHAPE_NAMES } from "./shared/markers.js";
 const SERIES = 8, MOST = SERIES * SHAPE_NAMES.length;
 const TRAINING = { label: "training", colour: "--training", shape: "circle", faint: true };
 const REST = { colour: "--failed", shape: "circle" };
-const SHAPES = { auto: "circle", uncertain: "triangle", outlier: "diamond", failed: "square" };
+const SHAPES = { auto: "circle", uncertain: "triangle", outlier: "diamond", failed: "square", "spot check": "square" };
 const STEPS = [[0, "below 50%"], [0.5, "50% to 80%"], [0.8, "80% to 95%"], [0.95, "95% to 99%"], [0.99, "99% and above"]];
 
 const series = (place) => ({ colour: `--series-${place % SERIES}`, shape: SHAPE_NAMES[Math.floor(place / SERIES) % SHAPE_NAMES.length] });
@@ -13,7 +13,7 @@ const series = (place) => ({ colour: `--series-${place % SERIES}`, shape: SHAPE_
 export const COLOURINGS = {
   route: (points) => ({
     codes: points.route,
-    styles: points.legend.routes.map((route, code) => (code ? { label: KIND_NAMES[route], colour: `--${route}`, shape: SHAPES[route] } : TRAINING)),
+    styles: points.legend.routes.map((route, code) => (code ? { label: KIND_NAMES[route], colour: route === "spot check" ? "--failed" : `--${route}`, shape: SHAPES[route] } : TRAINING)),
   }),
   class: (points) => {
     const { place, styles } = mostFrequent(points.label, (code) => points.legend.classes[code - 1] ?? "(no label)", "other classes");

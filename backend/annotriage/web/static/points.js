@@ -176,7 +176,7 @@ export class Points {
   strangeness(i) {
     const code = this.score[i], edges = this.legend.score_edges;
     if (code === 0) return "";
-    return code === 1 ? "quite usual" : `stranger than ${+(100 * edges[code - 2]).toFixed(1)}%`;
+    return code === 1 ? "quite usual" : `stranger than at least ${+(100 * edges[code - 2]).toFixed(1)}%`;
   }
 
   /** Lay all pieces end to end. They are parts of the whole from then on: nothing is held twice, and what changes in it changes in them. */

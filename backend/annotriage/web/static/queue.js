@@ -176,6 +176,7 @@ async function offerAnswers() {
   if (!answer.ok) throw new Error(`${answer.status}`);
   const may = await answer.json();
   document.getElementById("answering-why").textContent = may.account === null ? may.why : `as ${may.account}`;
+  document.getElementById("answering-account")?.toggleAttribute("hidden", may.account !== null);
   if (may.account === null) return;
   ({ labels, several } = may);
   const buttons = labels.map((label, place) => {
@@ -212,12 +213,17 @@ function readAgain() {
 
 // -- keys and clicks
 
+function stands() {
+  if (!current && rows().length) notice("Choose a task first: j goes to the first one.", "error");
+  return current;
+}
+
 const KEYS = {
   j: () => move(1), ArrowDown: () => move(1), k: () => move(-1), ArrowUp: () => move(-1),
-  x: () => current && select(current),
-  o: () => current && location.assign(current.querySelector("a.walk").href),
+  x: () => stands() && select(current),
+  o: () => stands() && location.assign(current.querySelector("a.walk").href),
   Enter: () => {
-    if (!current) return;
+    if (!stands()) return;
     if (chosen.size) submit();
     else if (current.dataset.address) window.open(current.dataset.address, "_blank", "noopener");
     else notice("This item has no task in the labeling tool that can be opened.", "error");
@@ -238,7 +244,7 @@ document.addEventListener("keydown", (event) => {
   if (target.matches("textarea, select, input:not([type=checkbox])")) return;
   if (event.key === "Enter" && !target.matches("body, a.walk")) return;
   const digit = /^[1-9]$/.test(event.key) ? Number(event.key) - 1 : labels.length;
-  const act = digit < labels.length ? () => current && choose(digit) : KEYS[event.key];
+  const act = digit < labels.length ? () => stands() && choose(digit) : KEYS[event.key];
   if (!act) return;
   event.preventDefault();
   act();
@@ -269,5 +275,10 @@ try {
   sessionStorage.removeItem(SAID);
   if (said) tell(...JSON.parse(said));
   const last = sessionStorage.getItem(`queue ${location.search}`);
-  if (last) stand(rows().find((row) => row.dataset.item === last));
+  if (last && !location.hash) stand(rows().find((row) => row.dataset.item === last));
 } catch { /* one begins at the top */ }
+
+// Whoever is led to a row stands on it.
+const led = () => stand(rows().find((row) => location.hash === `#${row.id}`));
+addEventListener("hashchange", led);
+led();

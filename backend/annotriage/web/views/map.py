@@ -187,13 +187,13 @@ def _sentence(project: Project, found: Map | None, counts: Mapping[str, int], bl
         f"{count(found.training, 'training item')} and {count(incoming, 'incoming one')}, laid out {how}: items that the model sees"
         " alike lie near each other."
     )
-    outliers = counts.get("outlier", 0)
+    outliers = counts.get("outlier", 0) - (0 if project.hides_checks else blind.get("outlier", 0))
     if outliers:
         sentence += f" {count(outliers, 'incoming item is', 'incoming items are')} strange."
     checks = sum(n for route, n in blind.items() if route != "failed")
     if checks and not project.hides_checks:
         which = "is an open spot check" if checks == 1 else "are open spot checks"
-        sentence += f" {checks:,} of the incoming ones {which}, drawn by route and counted apart at the left."
+        sentence += f" {checks:,} of the incoming ones {which}, drawn as such: what the model says of them stays hidden."
     return sentence
 
 

@@ -20,9 +20,11 @@ from annotriage.service.readings.guarantee import GuaranteeState, guarantee_stat
 from annotriage.service.readings.next_step import NextStep, next_step
 from annotriage.service.readings.project import ProjectLine, project_line
 from annotriage.service.readings.waiting import WaitingWork, waiting_work
+from annotriage.states import SPOT_CHECK
 from annotriage.store import jobs
 from annotriage.store.datasets import dataset_of_all
 from annotriage.store.projects import Project, standing_of
+from annotriage.store.queue import checks_by_route
 from annotriage.store.references import get_reference
 from annotriage.store.snapshots import Snapshot, moments
 from annotriage.web.routing import Routes
@@ -36,7 +38,8 @@ LONGEST_REASON = 500
 
 @dataclass(frozen=True)
 class Card:
-    """A project at a glance. counts: its items by route. score: its latest snapshot, None before the first; advice: of it."""
+    """A project at a glance. counts: its items by route, those that are answered blind under states.SPOT_CHECK alone. score: its latest
+    snapshot, None before the first; advice: of it."""
 
     project: Project
     line: ProjectLine
@@ -96,7 +99,8 @@ def add_views(routes: Routes) -> None:
 def card(connection: Connection, process: Process, project: Project) -> Card:
     """What the first page shows of a project."""
     every, line = dataset_of_all(connection, project), project_line(connection, process, project)
-    counts = {count.route: count.items for count in line.routes}
+    blind = checks_by_route(connection, project, answered=True)
+    counts = {count.route: count.items - blind.get(count.route, 0) for count in line.routes} | {SPOT_CHECK: sum(blind.values())}
     latest = snapshot_of(connection, project, every)
     guarantee = get_reference(connection, project.reference_id).facts["guarantee"]
     return Card(
