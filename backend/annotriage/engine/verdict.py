@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from annotriage.advice.numbers import percent, probability
 from annotriage.advice.strangeness_words import strangeness_sentence
-from annotriage.advice.verdict_words import outlier_sentence
+from annotriage.advice.verdict_words import SPOT_CHECK_REASON, blind_outlier_sentence, outlier_sentence
 from annotriage.data import Item, Problem
 from annotriage.engine.reference import Judged, Reference
-from annotriage.states import Failure, Route
+from annotriage.states import SPOT_CHECK, Failure, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,17 @@ class Verdict:
     class_score: float | None = None
     source_score: float | None = None
     failure: Failure | None = None
+
+    def blind(self) -> dict[str, str | float | None]:
+        """Its route, reason and outlier_score as people may see them before they answer: of an outlier no class is named, of a spot check
+        nothing is said."""
+        if self.spot_check:
+            return {"route": SPOT_CHECK, "reason": SPOT_CHECK_REASON, "outlier_score": None}
+        reason = self.reason
+        if self.route == Route.OUTLIER and self.outlier_score is not None:
+            compared = "training" if self.p_value is None else "held-out"
+            reason = blind_outlier_sentence(self.outlier_score, compared, self.class_score, self.source_score)
+        return {"route": self.route, "reason": reason, "outlier_score": self.outlier_score}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from annotriage.advice.verdict_words import SPOT_CHECK_REASON, blind_outlier_sentence
 from annotriage.data import Item
 from annotriage.errors import OutputError
 from annotriage.media.data_uri import encode_data_uri
-from annotriage.states import SPOT_CHECK, Route
 from annotriage_label_studio.editor.labeling_config import DEFAULT_CONTROL, match_classes, read_control
 from annotriage_label_studio.editor.predictions import prediction
 from annotriage_label_studio.files.media import ROOT_VARIABLES, local_files_address
@@ -106,7 +104,7 @@ class PredictionFile:
         if not item.record or (self._names_field and not isinstance(data.get(field), str)):
             data[field] = self._picture(item)
         if self._item_fields:
-            data |= _blind_fields(verdict)
+            data |= {f"triage_{name}": value for name, value in verdict.blind().items()}
         return data
 
     def _picture(self, item: Item) -> str:
@@ -140,17 +138,6 @@ class PredictionFile:
             raise OutputError(
                 f"{self._path}: cannot be written ({error.strerror}); check free space and your right to write there"
             ) from error
-
-
-def _blind_fields(verdict: Verdict) -> dict[str, Any]:
-    """The triage fields; where the prediction is empty, they name no class either."""
-    if verdict.spot_check:
-        return {"triage_route": SPOT_CHECK, "triage_reason": SPOT_CHECK_REASON, "triage_outlier_score": None}
-    reason = verdict.reason
-    if verdict.route == Route.OUTLIER and verdict.outlier_score is not None:
-        compared = "training" if verdict.p_value is None else "held-out"
-        reason = blind_outlier_sentence(verdict.outlier_score, compared, verdict.class_score, verdict.source_score)
-    return {"triage_route": verdict.route, "triage_reason": reason, "triage_outlier_score": verdict.outlier_score}
 
 
 def _is_picture(array: NDArray[Any]) -> bool:
