@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from annotriage.states import Role
-from annotriage.store import jobs, label_audits, people
+from annotriage.store import jobs, label_audits, people, work
 from annotriage.store.filters import Filters
 from annotriage.store.projects import project_of
 from annotriage.store.queue import queue_page
@@ -84,6 +84,19 @@ def test_the_spot_checks_begin_with_one_that_anybody_may_answer(head, dashboard)
     with dashboard.process.store.writing() as connection:
         connection.execute(update(spot_check).where(spot_check.c.state == "open").values(state="disagreed"))
     assert "a second person" in head("queue?route=spot+check")[0]["sentence"]
+
+
+def test_a_labeling_tool_that_cannot_be_used_is_said_on_every_page_at_once(dashboard):
+    client, said = dashboard.app.test_client(), "Label Studio refused the token"
+    pages = ("/", "/projects/1/overview", "/projects/1/queue", "/projects/1/guarantee")
+
+    def told():
+        return [said in client.get(page, auth=AUTH, headers={"Accept": "text/html"}).text for page in pages]
+
+    assert told() == [False] * len(pages)
+    with dashboard.process.store.writing() as connection:
+        work.beat(connection, "somebody", "worker", "here", 1, said)
+    assert told() == [True] * len(pages)
 
 
 def test_the_groups_name_the_largest_of_which_something_waits(head, dashboard):
