@@ -13,6 +13,7 @@ from annotriage.labeling_tool import Account
 from annotriage.service.guarantee import proposals as deeds
 from annotriage.store import proposals
 from annotriage.store.projects import project_of
+from annotriage.store.proposals import free_items
 from annotriage.store.queue import Filters, queue_page
 from annotriage.store.schema import project as project_table
 
@@ -112,8 +113,10 @@ def test_the_most_similar_to_an_item_are_proposed_on_its_page_and_the_api_says_t
     client = dashboard.app.test_client()
     with dashboard.process.store.reading() as connection:
         item = queue_page(connection, present(dashboard), filters=Filters(route="outlier"), limit=1).rows[0]
+        free = len(free_items(connection, present(dashboard)))
     page = client.get(f"/projects/1/items/{item.task}", auth=auth, headers=HEADERS).text
-    assert "Label the 200 most similar at once" in page
+    assert 0 < free < 200
+    assert f"Label the {free} most similar at once" in page, "no more than there are"
     form = {"csrf": token(client, "/projects/1/groups", auth=auth), "item": item.id, "task": item.task, "count": 40}
     offered = client.post("/projects/1/look-alikes/similar", data=form, auth=auth, headers=HEADERS, follow_redirects=True)
     assert f"the 40 most similar to task {item.task}" in offered.text

@@ -6,14 +6,16 @@ import re
 from html import unescape
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
+from annotriage.advice.answer_words import PERSON_FIRST
+from annotriage.advice.guarantee_words import GO_ON
 from annotriage.states import Role
-from annotriage.store import jobs, label_audits, people
+from annotriage.store import jobs, label_audits, people, work
 from annotriage.store.filters import Filters
 from annotriage.store.projects import project_of
 from annotriage.store.queue import queue_page
-from annotriage.store.schema import item, spot_check
+from annotriage.store.schema import item, snapshot, spot_check
 
 AUTH, LOOKER = ("annotriage", "right"), ("looker", "right password")
 PAGES = ("overview", "map", "queue", "items", "diversity", "groups", "guarantee", "label-audit", "people", "training", "compare")
@@ -84,6 +86,31 @@ def test_the_spot_checks_begin_with_one_that_anybody_may_answer(head, dashboard)
     with dashboard.process.store.writing() as connection:
         connection.execute(update(spot_check).where(spot_check.c.state == "open").values(state="disagreed"))
     assert "a second person" in head("queue?route=spot+check")[0]["sentence"]
+
+
+@pytest.mark.parametrize("headline", [PERSON_FIRST, "automatically where the model is sure"])
+def test_where_a_person_should_look_first_it_is_said_that_labels_stay_automatic_meanwhile(dashboard, headline):
+    client = dashboard.app.test_client()
+    with dashboard.process.store.writing() as connection:
+        for id, facts in connection.execute(select(snapshot.c.id, snapshot.c.facts)).all():
+            advice = [{**piece, "headline": headline} if piece["question"] == "annotate" else piece for piece in facts["advice"]]
+            connection.execute(update(snapshot).where(snapshot.c.id == id).values(facts={**facts, "advice": advice}))
+    state = client.get("/projects/1/overview.json", auth=AUTH).json["card"]["state"]
+    assert state["word"] == "on"
+    assert (GO_ON in state["beyond"]) is (headline == PERSON_FIRST)
+
+
+def test_a_labeling_tool_that_cannot_be_used_is_said_on_every_page_at_once(dashboard):
+    client, said = dashboard.app.test_client(), "Label Studio refused the token"
+    pages = ("/", "/projects/1/overview", "/projects/1/queue", "/projects/1/guarantee")
+
+    def told():
+        return [said in client.get(page, auth=AUTH, headers={"Accept": "text/html"}).text for page in pages]
+
+    assert told() == [False] * len(pages)
+    with dashboard.process.store.writing() as connection:
+        work.beat(connection, "somebody", "worker", "here", 1, said)
+    assert told() == [True] * len(pages)
 
 
 def test_the_groups_name_the_largest_of_which_something_waits(head, dashboard):

@@ -133,6 +133,14 @@ def test_the_diversity_page_reads_the_score_and_shows_when_it_rose(signed_in):
     assert page.locator("#advice + div .card").count() == 3, "nobody said that it is augmented"
 
 
+def test_a_telephone_shows_the_latest_point_of_the_chart_and_its_words_in_full_size(signed_in):
+    page = signed_in("/projects/1/diversity", viewport={"width": 390, "height": 800})
+    chart = page.locator("figure[data-png=diversity] svg")
+    last = chart.locator("circle").last.bounding_box()
+    assert 0 <= last["x"] <= 390 - last["width"]
+    assert chart.locator("text").first.bounding_box()["height"] >= 9
+
+
 def test_the_stretch_of_time_can_be_chosen(signed_in):
     page = signed_in("/projects/1/diversity")
     follow(page, page.get_by_role("button", name="7 days"))

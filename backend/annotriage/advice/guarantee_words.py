@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 STOPPED = "The alarm stopped automatic labels: too many of those checked were wrong."
 RESUME = "Resume when the reason is gone."
+GO_ON = "A person should look at this data first: labels stay automatic meanwhile, unless you pause them."
 HOPELESS = "No label is automatic: the model is wrong too often for the limit."
 TRAIN_FURTHER = "More labels alone will not help: train the model further, or allow a larger error in the settings."
 STRICTER = " Spot checks have made the gate stricter since; a recalibration sets it again."

@@ -101,6 +101,12 @@ def free_items(
     return [id for ids in chunks(sorted(set(item_ids))) for id in connection.execute(query.where(item.c.id.in_(ids))).scalars()]
 
 
+def free_count(connection: Connection, project: Project, most: int) -> int:
+    """How many items may become members; so many at most are counted."""
+    some = select(item.c.id).where(*_free(project, MEMBERS)).limit(most).subquery()
+    return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+
+
 def free_points(
     connection: Connection, project: Project, most: int, routes: Collection[Route] = MEMBERS
 ) -> Iterator[tuple[list[int], list[bytes]]]:

@@ -24,6 +24,7 @@ from annotriage.service.readings.next_step import NextStep
 from annotriage.service.readings.project import unread_seconds
 from annotriage.settings import SERVICE_SETTINGS, SETTINGS
 from annotriage.states import ROUTES
+from annotriage.store import work
 from annotriage.store.projects import Project
 from annotriage.web.problems import MEDIA_TYPE
 from annotriage.web.routing import Number, Plain, Routes
@@ -134,7 +135,14 @@ def _dress(app: Flask, pages: Blueprint, process: Process) -> None:
     )
     app.jinja_env.filters.update(sentence=lambda said: page_words.sentence(said, SETTING_NAMES))
     app.jinja_env.globals.update(badge_of=badge_of, term_of=term_of, unread_for=_unread_for, step_place=_step_place, is_here=_is_here)
+
+    def service_trouble() -> str:
+        """What keeps the running service from the labeling tool, as it says itself; "" if nothing does."""
+        with process.store.reading() as connection:
+            return work.trouble(work.living(connection))
+
     app.jinja_env.globals.update(
+        service_trouble=service_trouble,
         PROJECT_TABS=PROJECT_TABS,
         MODEL_PAGES=MODEL_PAGES,
         ROUTES=ROUTES,

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from annotriage.advice import guarantee_words as words
+from annotriage.advice.answer_words import PERSON_FIRST
 from annotriage.advice.diversity_words import clear_excess
 from annotriage.advice.state_words import why_paused
 from annotriage.service.readings.dataset import snapshot_of
@@ -64,9 +65,8 @@ def guarantee_state(
     if evidence["auto"]:
         checks = standing or {"wrong": 0, "answers": 0}
         said = words.checked(checks["wrong"], checks["answers"], checks.get("contradicted", 0), checks.get("wrong_until_alarm"))
-        beyond = (
-            words.strangers_pass(words.ANSWER_CHECKS) if beyond_the_limit(evidence, standing, latest) else ""
-        )  # what checks say of them is said already
+        passed = words.strangers_pass(words.ANSWER_CHECKS) if beyond_the_limit(evidence, standing, latest) else ""
+        beyond = " ".join(filter(None, (passed, words.GO_ON if _person_first(latest) else "")))  # what checks say of them is said already
         return GuaranteeState("on", words.holds(evidence), said, can_recalibrate=enough, beyond=beyond)
     if evidence["needed"] is None and evidence.get("stricter") is not None:
         return GuaranteeState("off", words.TOO_STRICT, words.calibrate_anew(answers, wanted), can_recalibrate=enough)
@@ -74,6 +74,12 @@ def guarantee_state(
         return GuaranteeState("off", words.HOPELESS, words.TRAIN_FURTHER, can_recalibrate=enough)
     labelled, needed = evidence["labelled"], evidence["needed"]
     return GuaranteeState("off", words.not_yet(needed, labelled), words.label_more(answers, wanted), labelled, needed, enough)
+
+
+def _person_first(latest: Snapshot | None) -> bool:
+    """Whether the advice is that a person looks before anything of the data is annotated automatically."""
+    advice = () if latest is None else latest.facts["advice"]
+    return any(piece["question"] == "annotate" and piece["headline"] == PERSON_FIRST for piece in advice)
 
 
 def beyond_the_limit(evidence: dict[str, Any], standing: dict[str, Any] | None, latest: Snapshot | None) -> str:

@@ -24,7 +24,7 @@ def in_words(detail: ProjectDetail) -> list[str]:
     states = (
         (line.watch, "Watched only: nothing is written into it."),
         (line.gone, "It was deleted in the labeling tool; annotriage disconnect forgets it."),
-        (line.paused, f"Nothing is automatic: {line.paused}"),
+        (line.paused, f"No further label becomes automatic: {line.paused}"),
         (line.trouble, f"Nothing is judged: {line.trouble}"),
         (line.problem, f"Nothing is delivered: {line.problem}"),
     )

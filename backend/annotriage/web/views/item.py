@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from annotriage.advice.verdict_words import revealed_sentence
 from annotriage.errors import StateError
+from annotriage.service.guarantee.proposals import COUNT
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.item import ItemDetail, item_detail
 from annotriage.service.readings.names import names_of
@@ -18,6 +19,7 @@ from annotriage.states import EventKind
 from annotriage.store.browsing import item_of_id, item_of_task, items_of, medium_of, revealed, thumbnail_of
 from annotriage.store.events import note
 from annotriage.store.projects import Project
+from annotriage.store.proposals import free_count
 from annotriage.store.queue import neighbours
 from annotriage.web.full_pictures import FullPictures
 from annotriage.web.query_args import Walk, walk_around
@@ -27,7 +29,8 @@ from annotriage.web.sessions import visitor_name
 
 @dataclass(frozen=True)
 class ItemPage:
-    """The item, and the names of those beside it in the walk."""
+    """The item, and the names of those beside it in the walk. alike: how many that wait could at most be labelled at
+    once."""
 
     project: Project
     walk: Walk
@@ -35,6 +38,7 @@ class ItemPage:
     detail: ItemDetail
     before: str | None
     behind: str | None
+    alike: int
 
 
 def add_views(routes: Routes) -> None:
@@ -77,4 +81,4 @@ def _page(process: Process, connection: Connection, project: Project, task: str)
     beside = neighbours(connection, project, item.id, order=walk.order, filters=walk.filters)
     names = {found.id: found.name for found in items_of(connection, project, [id for id in beside if id is not None])}
     before, behind = (names.get(id or 0) for id in beside)
-    return ItemPage(project, walk, item.name, detail, before, behind)
+    return ItemPage(project, walk, item.name, detail, before, behind, free_count(connection, project, COUNT))
