@@ -248,7 +248,7 @@ def test_colours_tell_routes_classes_datasets_scores_and_groups_apart(page):
     for way in ("route", "class", "dataset", "score", "axis_class", "axis_source", "group"):
         page.locator("#colour-by").select_option(way)
         legends[way] = page.locator("#legend bdi").all_text_contents()
-    assert legends["route"] == ["training", "automatic", "unsure", "strange"]
+    assert legends["route"] == ["training", "automatic", "unsure", "strange", "spot check"]
     assert set(legends["class"]) == {"(no label)", *map(str, range(8))}, "open spot checks have none that may be seen"
     assert {"scanner=A", "scanner=B"} <= set(legends["dataset"])
     assert "99% and above" in legends["score"]

@@ -262,6 +262,7 @@ def left_in_datasets(
     """How many items each dataset has that are wanted, if it is chosen in the place of the filters' own; of those that have any. grouped:
     of members of its groups alone. It reads each item: for few thousands."""
     of_item: ColumnElement[Any]
+    home: ColumnElement[Any]
     if grouped or filters.group is not None:
         found = select(group_member.c.dataset_id).join(item, item.c.id == group_member.c.item_id)
         found = of_routes(found.where(*stands(filters), ~is_blind(item.c.id)), filters)
