@@ -23,7 +23,7 @@ from annotriage.store.events import history, note
 from annotriage.store.projects import change_project, project_of, raise_alarm
 from annotriage.store.queue import Filters, queue_page
 from annotriage.store.reviews import keep_reviews
-from annotriage.store.schema import delivery, event, field_write, inbox, item, job, review, snapshot, spot_check, thumbnail
+from annotriage.store.schema import dataset, delivery, event, field_write, inbox, item, job, review, snapshot, spot_check, thumbnail
 
 pytestmark = pytest.mark.browser
 
@@ -248,9 +248,10 @@ def waiting_of_group(dashboard, number):
         return [row.task for row in queue_page(connection, project, filters=Filters(group=number), limit=1000).rows]
 
 
-def test_a_dataset_without_groups_says_so(signed_in):
-    page = signed_in("/projects/1/groups")
-    follow(page, page.get_by_role("link", name="scanner=A", exact=True))
+def test_a_dataset_without_groups_says_so(signed_in, dashboard):
+    with dashboard.process.store.reading() as connection:
+        id = connection.execute(select(dataset.c.id).where(dataset.c.name == "scanner=A")).scalar_one()
+    page = signed_in(f"/projects/1/groups?dataset={id}")
     assert "No groups among the 8 strange items" in text(page)
 
 
@@ -502,7 +503,7 @@ def test_items_and_queue_can_be_taken_away_as_csv(signed_in, dashboard):
         rows[name] = list(csv.DictReader(io.StringIO(download.value.path().read_text("utf-8"))))
     assert len(rows["items"]) == 454
     assert len(rows["queue"]) == 68
-    assert {row["route"] for row in rows["items"]} == {"auto", "uncertain", "outlier", "failed"}
+    assert {row["route"] for row in rows["items"]} == {"auto", "uncertain", "outlier", "failed", "spot check"}
     assert rows["items"][0]["dataset_group"] == "'=HYPERLINK(1)"
 
 

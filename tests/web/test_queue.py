@@ -196,6 +196,7 @@ def test_a_key_that_needs_a_task_says_so_and_the_next_step_leads_to_its_row(answ
     page.keyboard.press("1")
     page.locator("#notices", has_text="Choose a task first").wait_for()
     page.locator("#next-step a.primary").click()
+    page.locator("tr[aria-current=true]").wait_for()
     page.keyboard.press("1")
     assert page.locator("#choices button[aria-pressed=true]").count() == 1
     assert current(page) == str(shown(page)[0])
