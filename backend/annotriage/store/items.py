@@ -131,10 +131,10 @@ def mark_gone(connection: Connection, item_ids: Sequence[int]) -> None:
     withdraw_gone(connection, item_ids)
 
 
-def mark_back(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
+def mark_back(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[int]:
     """Tasks that were held for deleted are there: they are judged and delivered again, but for those that people had labelled before.
 
-    A gold task stays out: what it asked has been asked, or is asked by another.
+    A gold task stays out: what it asked has been asked, or is asked by another. Returns which are judged again.
     """
     golden = copies_among(connection, item_ids)
     item_ids = [id for id in item_ids if id not in golden]
@@ -143,8 +143,8 @@ def mark_back(connection: Connection, project: Project, item_ids: Sequence[int])
         for ids in chunks(item_ids):
             back = update(item).where(item.c.id.in_(ids)).values(gone=False).returning(item.c.id, item.c.labelled)
             unlabelled += [id for id, labelled in connection.execute(back) if not labelled]
-    expect_former(connection, project, sorted(unlabelled))
     add_work(connection, project, sorted(unlabelled))
+    return sorted(unlabelled)
 
 
 def take_back(connection: Connection, project: Project, task_ids: Sequence[str]) -> None:
@@ -154,7 +154,7 @@ def take_back(connection: Connection, project: Project, task_ids: Sequence[str])
         mine = (item.c.project_id == project.id, item.c.external_id.in_(some), item.c.gone)
         gone += connection.execute(select(item.c.id).where(*mine)).scalars()
     if gone:
-        mark_back(connection, project, gone)
+        expect_former(connection, project, mark_back(connection, project, gone))
 
 
 def tasks_besides(connection: Connection, project_id: int, seen: Collection[str], *, before: float) -> list[str]:

@@ -278,8 +278,7 @@ def forget_before(connection: Connection, external_id: str) -> None:
 
 def _project(values: dict[str, Any]) -> Project:
     version, options = values.pop("prediction_version"), values.pop("options")
-    for name in ("dataset_fields", "set_here"):
-        options[name] = tuple(options.get(name, ()))
+    options |= {"dataset_fields": tuple(options["dataset_fields"]), "set_here": tuple(options.get("set_here", ()))}
     paused_at, reason, alarm = values.pop("paused_at"), values.pop("pause_reason"), values.pop("alarm")
     values |= {
         "pause": None if paused_at is None else Pause(reason, paused_at),
