@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from waiting import PATIENCE
 
 from annotriage.store import inbox
+from annotriage.store.database import Store
 from annotriage.store.work import beat
 
 
@@ -71,3 +72,14 @@ class TestInbox:
 def _keep(store):
     with store.inbox.writing() as connection:
         inbox.put(connection, b"1")
+
+
+def test_a_damaged_inbox_is_made_anew_as_polls_bring_what_it_told(tmp_path):
+    url = f"sqlite:///{tmp_path / 'annotriage.db'}"
+    Store(url).close()
+    (tmp_path / "annotriage.db-inbox").write_bytes(b"no database at all" * 1000)
+    store = Store(url)
+    with store.inbox.writing() as connection:
+        inbox.put(connection, b"1")
+        assert [webhook.body for webhook in inbox.unread(connection, 5)] == [b"1"]
+    store.close()

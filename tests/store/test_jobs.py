@@ -165,7 +165,7 @@ class TestJob:
                 work.bury(connection, ["doomed"])
             (given_up,) = jobs.jobs_of(connection, project.id)
             assert given_up.state == JobState.FAILED
-            assert "died 3 times" in given_up.text
+            assert "died, after 3 attempts" in given_up.text
             assert given_up.finished_at is not None
             assert not jobs.any_waiting(connection, KINDS)
             jobs.queue(connection, project.id, "recalibrate")
@@ -180,7 +180,7 @@ class TestJob:
                 work.bury(connection, ["doomed"])
             (waiting,) = jobs.jobs_of(connection, project.id)
             assert (waiting.state, waiting.finished_at) == (JobState.QUEUED, None)
-            assert "died 3 times" in waiting.text
+            assert "died, after 3 attempts" in waiting.text
             assert not jobs.any_waiting(connection, [ERASURE]), "others have their turn first"
             connection.execute(update(job).values(not_before=time.time()))
             assert jobs.take(connection, "me", [ERASURE])

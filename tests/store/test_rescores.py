@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from annotriage.store import deliveries, rescores
 from annotriage.store.projects import change_project, get_project
+from annotriage.store.schema import delivery
 
 
 class TestRescores:
@@ -35,4 +36,11 @@ class TestRescores:
             deliveries.move(connection, project.reference_id, ids[1:2], ("pending",), "stale", not_before=10.0**12)
             assert not rescores.forget_deliveries(connection, project, project.reference_id)
             deliveries.move(connection, project.reference_id, ids[:2], ("stale",), "confirmed")
+            assert rescores.forget_deliveries(connection, project, project.reference_id)
+
+    def test_what_only_awaits_a_new_verdict_holds_up_no_takeover(self, store, project, judged):
+        ids = judged(2)
+        with store.writing() as connection:
+            connection.execute(delivery.delete())
+            deliveries.expect_former(connection, project, ids)
             assert rescores.forget_deliveries(connection, project, project.reference_id)

@@ -19,6 +19,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
+TINY = 1e-10  # a probability below which 1 - P is too coarse
 BLOCK = 1 << 16  # scores that are compared with held-out ones at a time
 
 
@@ -148,10 +149,19 @@ def expected_share(rank: int, held_out: int) -> tuple[float, float, float]:
 def _at_least(k: int, size: int, rank: int, held_out: int) -> float:
     """The probability that normal data gives k outliers or more of `size`.
 
-    Summed from the far end: 1 - P(fewer) would round to 0 from 1e-16 on.
+    Where it is tiny, 1 - P(fewer) is nothing but rounding: it is summed term by term then, which soon adds nothing more.
     """
-    tail = betabinom.pmf(np.arange(size, k - 1, -1), size, rank, held_out + 1 - rank)
-    return min(1.0, max(float(np.sum(tail)), sys.float_info.min))
+    null = betabinom(size, rank, held_out + 1 - rank)
+    found = float(null.sf(k - 1))
+    if found > TINY:
+        return found
+    total, start = 0.0, k
+    while start <= size:
+        part = float(np.sum(null.pmf(np.arange(start, min(start + BLOCK, size + 1)))))
+        total, start = total + part, start + BLOCK
+        if part <= total * sys.float_info.epsilon:
+            break
+    return max(total, sys.float_info.min)
 
 
 def rank_sum(scores: FloatArray, held_out_scores: FloatArray) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import math
 import sqlite3
 import threading
@@ -44,6 +45,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
+    DatabaseError,
     InterfaceError,
     InternalError,
     NoSuchModuleError,
@@ -265,11 +267,24 @@ class Store(Database):
                 raise StoreError(f"{_shown(str(self.engine.url))}: {error}") from error
 
     def _open_inbox(self, checkpoints: bool) -> None:
-        address = self.engine.url.set(database=str(self._beside("inbox")))
-        self.inbox = Database(_sqlite_engine(address, checkpoints), checkpoints=checkpoints)
+        """Raises OperationalError. A file that is damaged is made anew: what it told, polls bring."""
+        file = self._beside("inbox")
+        self.inbox = Database(_sqlite_engine(self.engine.url.set(database=str(file)), checkpoints), checkpoints=checkpoints)
+        try:
+            self._make_inbox()
+        except OperationalError:  # busy, or not to be written
+            raise
+        except DatabaseError as error:
+            self.inbox.close()
+            for ending in ("", "-wal", "-shm"):
+                Path(f"{file}{ending}").unlink(missing_ok=True)
+            logging.getLogger(__name__).warning("%s was damaged and is made anew: %s", file, cause(error))
+            self._make_inbox()
+        self.inbox._know_file()
+
+    def _make_inbox(self) -> None:
         with self.inbox.writing() as connection:
             inbox_table.create(connection, checkfirst=True)
-        self.inbox._know_file()
 
     def _beside(self, what: str) -> Path:
         """A file that goes with the database's."""

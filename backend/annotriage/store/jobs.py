@@ -245,7 +245,7 @@ def take_back(connection: Connection, dead: Sequence[str]) -> None:
         return
     tired = job.c.attempts >= MOST_ATTEMPTS
     given_up, rests = and_(tired, job.c.kind != ERASURE), and_(tired, job.c.kind == ERASURE)
-    reason = f"the process that ran it died {MOST_ATTEMPTS} times; look at its log and at the memory of the machine"
+    reason = f"the process that ran it died, after {MOST_ATTEMPTS} attempts or more; look at its log and at the memory of the machine"
     values = {
         "state": case((given_up, JobState.FAILED.value), else_=JobState.QUEUED.value),
         "text": case((given_up, f"given up: {reason}"), (rests, reason), else_=job.c.text),

@@ -79,6 +79,15 @@ class Piece:
             for column, value in zip(columns, values, strict=True):
                 column[at] = value
 
+    def hide(self, id: int) -> bool:
+        """Leave nothing of a point that says what the model thinks of it; whether there was anything."""
+        at = self.find(id)
+        hidden = (KINDS.index(SPOT_CHECK), 0, 0, 0)
+        if at is None or (self.route[at], self.label[at], self.score[at], self.axes[at]) == hidden:
+            return False
+        self.route[at], self.label[at], self.score[at], self.axes[at] = hidden
+        return True
+
     def drop(self, id: int) -> bool:
         """Take a point away; whether it was there."""
         at = self.find(id)

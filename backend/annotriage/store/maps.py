@@ -178,13 +178,25 @@ def piece_content(connection: Connection, map_id: int, number: int) -> bytes | N
 
 
 def piece_in_sight(connection: Connection, project: Project, map_id: int, number: int) -> bytes | None:
-    """A piece as it is sent to whoever looks: without the spot checks that the project hides."""
+    """A piece as it is sent to whoever looks: without the spot checks that the project hides, and with nothing on others that are open.
+
+    The newest map is kept up to date in that by itself.
+    """
     content = piece_content(connection, map_id, number)
-    if content is None or number == TRAINING or not project.hides_checks:
+    if content is None or number == TRAINING or not (project.hides_checks or is_older(connection, map_id)):
         return content
     piece = unpack(content)
-    dropped = [piece.drop(id) for id in _open_checks(connection, project)]
-    return pack(piece) if any(dropped) else content
+    change = piece.drop if project.hides_checks else piece.hide
+    changed = [change(id) for id in _open_checks(connection, project)]
+    return pack(piece) if any(changed) else content
+
+
+def is_older(connection: Connection, map_id: int) -> bool:
+    """Whether a map has a newer one of its method, so that nobody draws anything on it any more."""
+    later = map_.alias("later")
+    same = (map_.c.id == map_id, later.c.project_id == map_.c.project_id, later.c.method == map_.c.method)
+    ready = select(later.c.id).select_from(map_).join(later, later.c.id > map_.c.id).where(*same, later.c.state == "ready")
+    return connection.execute(ready.limit(1)).first() is not None
 
 
 def in_sight(connection: Connection, project: Project, members: Mapping[int, int]) -> dict[int, int]:

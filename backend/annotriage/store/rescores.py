@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -108,7 +109,8 @@ def forget_deliveries(connection: Connection, project: Project, reference_id: in
     """Forget the deliveries under a former reference that are not under way; whether there are no others."""
     mine = (delivery.c.project_id == project.id, delivery.c.reference_id == reference_id)
     late = and_(delivery.c.state == DeliveryState.STALE, delivery.c.not_before > time.time())  # what was sent before may still arrive
-    under_way = or_(delivery.c.state.in_(IN_FLIGHT), delivery.c.owner.is_not(None), late)
+    never_due = and_(delivery.c.state == DeliveryState.UNKNOWN, delivery.c.not_before == math.inf)  # as of `deliveries.expect_former`
+    under_way = or_(and_(delivery.c.state.in_(IN_FLIGHT), ~never_due), delivery.c.owner.is_not(None), late)
     connection.execute(delivery.delete().where(*mine, ~under_way))
     return connection.execute(select(delivery.c.item_id).where(*mine).limit(1)).scalar_one_or_none() is None
 

@@ -213,6 +213,22 @@ def test_what_becomes_a_spot_check_loses_its_class_on_the_map_until_it_is_answer
     assert coded() == before
 
 
+def test_an_older_map_says_nothing_of_what_became_a_spot_check_since(process, project, monkeypatch):
+    monkeypatch.setattr(map_making, "fit_map", lambda points, *_: points[:, :2])
+    making = MapMaking(process)
+    for _ in range(2):
+        making._make(project, "umap")
+    with process.store.writing() as connection:
+        older = maps.ready_maps(connection, project.id, "umap")[-1].id
+        id = connection.execute(select(verdict.c.item_id).where(verdict.c.route == "auto").limit(1)).scalar_one()
+        drawn_later = {"reference_id": project.reference_id, "kind": "audit", "route": "auto", "state": "open", "drawn_at": time.time()}
+        connection.execute(spot_check.insert().values(item_id=id, project_id=project.id, **drawn_later))
+        assert older != newest(process, project).id
+        piece = unpack(maps.piece_in_sight(connection, project, older, 1))
+    at = piece.find(id)
+    assert (KINDS[piece.route[at]], piece.label[at], piece.score[at], piece.axes[at]) == ("spot check", 0, 0, 0)
+
+
 def test_a_picture_that_changed_is_placed_anew(process, project, digits):
     MapMaking(process).step(project)
     made = newest(process, project)

@@ -84,7 +84,7 @@ class FieldWriting:
         if not taken.writes:
             return False
         with self._process.store.reading() as connection:  # after they were taken: what changes from now on queues them again
-            shown = _shown(connection, project, [write.item_id for write in taken.writes], self._process.settings.public_url)
+            shown = _shown(connection, project, [write.item_id for write in taken.writes], links_to(self._process, project))
         run = _Run(self._process, project, taken, each)
         try:
             for write in taken.writes:
@@ -243,6 +243,11 @@ def _link(public_url: str, project: Project, row: Judged) -> str | None:
     """Where the item's page is; of a pushed item only once it has a task."""
     page = project_page(public_url, project.external_id)
     return f"{page}/items/{quote(row.external_id, safe='')}" if page and row.external_id is not None else None
+
+
+def links_to(process: Process, project: Project) -> str:
+    """Where links in tasks lead: as it was when the project was connected, which writes all of them anew."""
+    return project.options.public_url or process.settings.public_url
 
 
 def project_page(public_url: str, project_id: str) -> str:

@@ -15,7 +15,7 @@ from itertools import groupby
 
 from annotriage.errors import OutcomeUnknown, ToolError
 from annotriage.labeling_tool import NewTask, Outcomes, Shown, ToolProject
-from annotriage.service.delivery.field_writing import fields_of
+from annotriage.service.delivery.field_writing import fields_of, links_to
 from annotriage.service.delivery.reading_back import ReadingBack
 from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import Loop, ProjectStep
@@ -122,7 +122,7 @@ class Delivery:
         with self._process.store.writing() as connection:
             most = min(MOST_CREATED, self._most.get(project.id, MOST))
             taken = deliveries.take_uncreated(connection, project, self._process.owner, most, MOST_BYTES)
-            public_url, ids = self._process.settings.public_url, [due.item_id for due in taken]
+            public_url, ids = links_to(self._process, project), [due.item_id for due in taken]
             fields = fields_of(connection, project, ids, public_url) if project.options.item_fields else {}
         if not taken:
             return False

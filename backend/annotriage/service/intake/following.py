@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from annotriage.errors import AnnotriageError, DataError, ToolGone
@@ -213,7 +214,8 @@ class Follower:
 
     def _unknown(self, project: Project, ids: Sequence[str]) -> list[str]:
         """Those tasks that the store does not have once some webhooks are read; a burst of them holds up no poll."""
-        self.read_inbox()
+        with suppress(*DATABASE_TROUBLE):  # a file of webhooks that is gone or broken hides nothing from polls
+            self.read_inbox()
         with self._process.store.reading() as connection:
             known = items.find_items(connection, project.id, ids)
         return [id for id in ids if id not in known]

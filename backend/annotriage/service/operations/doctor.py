@@ -250,7 +250,7 @@ def _deliveries(connection: Connection, project: Project) -> Iterator[Check]:
 
 def _links(process: Process, project: Project) -> Iterator[Check]:
     """Whether the links in tasks lead to where people reach the service now."""
-    before, now = project.options.public_url, process.settings.public_url
+    before, now = project.options.public_url.rstrip("/"), process.settings.public_url.rstrip("/")
     if before != now and project.options.item_fields and not project.watch:
         found = f"they lead to {before}, and public_url is {now}" if before and now else f"public_url is {now or 'no longer set'}"
         yield Check("links in tasks", False, found, f"annotriage connect --project {project.external_id} again writes them anew.")

@@ -77,14 +77,18 @@ def _erase(process: Process, project: Project, names: Sequence[str], by: str) ->
         found = queries.doomed(connection, project, names)
     if not found:
         raise UnknownError(f"project {project.external_id} has none of {', '.join(names)}; items go by the ids of their tasks")
-    stopped = stop_training(process, project)  # it may have learned them, and would keep a reference and a report that show them
-    with process.store.writing() as connection:
-        looked = stop_looks(connection, project.id)
-        references = kept_references(connection)
     items = list({item.id: item for item in found.values()}.values())
     kept_as = {name for item in items for name in (*item.names, str(item.id))}
     faces = {item.face for item in items if item.face}
+    with process.store.reading() as connection:
+        references = kept_references(connection)
+    # First, as it may fail and be tried again: nothing is stopped for what cannot be done.
     changed = [name for id in references if (name := _rewrite(process, id, kept_as, faces)) is not None]
+    stopped = stop_training(process, project)  # it may have learned them, and would keep a reference and a report that show them
+    with process.store.writing() as connection:
+        looked = stop_looks(connection, project.id)
+        later = [id for id in kept_references(connection) if id not in references]
+    changed += [name for id in later if (name := _rewrite(process, id, kept_as, faces)) is not None]
     with process.store.inbox.writing() as connection:
         queries.erase_from_inbox(connection, items)
     with process.store.writing() as connection:

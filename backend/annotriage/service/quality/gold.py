@@ -16,7 +16,7 @@ from contextlib import suppress
 from annotriage.advice.numbers import count
 from annotriage.advice.verdict_words import SPOT_CHECK_REASON
 from annotriage.errors import OutcomeUnknown, StateError, ToolGone
-from annotriage.service.delivery.field_writing import CHECKED, LINK, REASON, ROUTE, project_page
+from annotriage.service.delivery.field_writing import CHECKED, LINK, REASON, ROUTE, links_to, project_page
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import AUTOMATIC_FROM, MARGIN, SPOT_CHECK, GoldState
@@ -139,7 +139,7 @@ def _copy(process: Process, project: Project, known: GoldTask) -> None:
 
 def _link(process: Process, project: Project) -> None:
     """Give the copies the link of spot checks, which holds their number: whoever made them could not write it yet, or broke off."""
-    page = project_page(process.settings.public_url, project.external_id)
+    page = project_page(links_to(process, project), project.external_id)
     if not page or not project.options.item_fields:
         return
     with process.store.reading() as connection:
