@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,13 +82,14 @@ def _erase(process: Process, project: Project, names: Sequence[str], by: str) ->
     faces = {item.face for item in items if item.face}
     with process.store.reading() as connection:
         references = kept_references(connection)
-    # First, as it may fail and be tried again: nothing is stopped for what cannot be done.
-    changed = [name for id in references if (name := _rewrite(process, id, kept_as, faces)) is not None]
+    for id in references:  # where one cannot be read, this is tried again and again: nothing is stopped for what cannot be done
+        with _opened(process, id):
+            pass
     stopped = stop_training(process, project)  # it may have learned them, and would keep a reference and a report that show them
     with process.store.writing() as connection:
         looked = stop_looks(connection, project.id)
-        later = [id for id in kept_references(connection) if id not in references]
-    changed += [name for id in later if (name := _rewrite(process, id, kept_as, faces)) is not None]
+        references = kept_references(connection)
+    changed = [name for id in references if (name := _rewrite(process, id, kept_as, faces)) is not None]
     with process.store.inbox.writing() as connection:
         queries.erase_from_inbox(connection, items)
     with process.store.writing() as connection:
@@ -118,6 +119,22 @@ def erase_asked(process: Process, project: Project, names: Sequence[str], by: st
 
 def _rewrite(process: Process, id: int, names: Collection[str], faces: Collection[bytes]) -> str | None:
     """Take items out of what a reference keeps: its name, None if it keeps none of them."""
+    with _opened(process, id) as (reference, temporary):
+        clean = _without(reference, names, faces)
+        if clean is reference:
+            return None
+        folder = temporary / "clean"  # beside the former one, so that the model's place is written alike
+        clean.save(folder)
+        written = {f"{REFERENCE}/{file.name}": file for file in folder.iterdir()}
+        with process.store.writing() as connection:
+            forget_reference(connection, id)
+            rewrite_reference(connection, id, version=clean.version, facts=clean.facts(), files=written)
+    return reference.name
+
+
+@contextmanager
+def _opened(process: Process, id: int) -> Iterator[tuple[Reference, Path]]:
+    """A reference, and the folder in which its files lie meanwhile. Raises MismatchError, naming it, if it cannot be read."""
     with tempfile.TemporaryDirectory(prefix="annotriage-") as temporary:
         try:
             reference = open_reference(process.store, id, Path(temporary))
@@ -125,16 +142,7 @@ def _rewrite(process: Process, id: int, names: Collection[str], faces: Collectio
             with process.store.reading() as connection:
                 name = get_reference(connection, id).name
             raise MismatchError(f"reference {name}, which may keep the items, cannot be read: {error}") from error
-        clean = _without(reference, names, faces)
-        if clean is reference:
-            return None
-        folder = Path(temporary) / "clean"  # beside the former one, so that the model's place is written alike
-        clean.save(folder)
-        written = {f"{REFERENCE}/{file.name}": file for file in folder.iterdir()}
-        with process.store.writing() as connection:
-            forget_reference(connection, id)
-            rewrite_reference(connection, id, version=clean.version, facts=clean.facts(), files=written)
-    return reference.name
+        yield reference, Path(temporary)
 
 
 def _without(reference: Reference, names: Collection[str], faces: Collection[bytes]) -> Reference:
