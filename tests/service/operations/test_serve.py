@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
+import psutil
 import pytest
 from running import free_port
 from sqlalchemy import update
@@ -206,6 +207,7 @@ def test_a_process_that_was_stopped_can_be_ended():
     process.start()
     child = SpawnedChild(process, multiprocessing.Pipe()[0])
     os.kill(process.pid, signal.SIGSTOP)
+    wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, what="until it stands still")
     child.stop()
     child.kill()
     wait_until(lambda: child.exitcode == -signal.SIGKILL, what="for its end")  # which `kill` waits for a while only
