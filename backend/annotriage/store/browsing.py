@@ -70,12 +70,11 @@ class BlindCheck:
 class Item:
     """An item. task: its id in the labeling tool, pushed: the id that it got when it was pushed; either may be null.
 
-    group: what it belongs to, such as a patient. route: null until it is judged, "spot check"
-    while that is answered blind; trust: by which annotators' tasks are sorted (another
-    one than the verdict's for a spot check). answer: open, resolved, disputed or labelled (before triage saw it); answered: people's
-    labels; machine: the model's label was accepted. dismissed: a person took it out of the queue without an answer; sent_by: who wants
-    people to look at it. gone: deleted in the labeling tool. pictured: there is a small picture of it. asked: people are asked to answer it
-    blind, for a group of look-alikes.
+    group: what it belongs to, such as a patient. route: null until it is judged, "spot check" while that is answered blind; trust: by which
+    annotators' tasks are sorted (another one than the verdict's for a spot check). answer: open, resolved, disputed or labelled (before
+    triage saw it); answered: people's labels; machine: the model's label was accepted. dismissed: a person took it out of the queue without
+    an answer; sent_by: who wants people to look at it. gone: deleted in the labeling tool. pictured: there is a small picture of it. asked:
+    people are asked to answer it blind, for a group of look-alikes.
     """
 
     id: int

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, case, func, select
 
 from annotriage.states import UNSETTLED, AnswerState
 from annotriage.store.database import at_the_end, insert
@@ -93,3 +93,16 @@ def one_of(connection: Connection, column: ColumnElement[int], ids: Sequence[int
 def chunks(ids: Sequence[Any], size: int = AT_ONCE) -> Iterator[Sequence[Any]]:
     """The ids in pieces that fit into one statement."""
     return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
+def drop_past_latest(connection: Connection, table: Table, which: ColumnElement[bool], kept: int, most: int) -> int:
+    """Delete rows of a table that has projects and kinds, but for the latest `kept` of each, `most` of them at most: how many.
+
+    which: of those rows that are counted and may go.
+    """
+    age = func.row_number().over(partition_by=(table.c.project_id, table.c.kind), order_by=table.c.id.desc())
+    rows = select(table.c.id, age.label("age")).where(which).subquery()
+    ids = connection.execute(select(rows.c.id).where(rows.c.age > kept).limit(most)).scalars().all()
+    for some in chunks(ids):
+        connection.execute(table.delete().where(table.c.id.in_(some)))
+    return len(ids)

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from annotriage.states import NOTICED, PASSING, EventKind, NoticeWay
-from annotriage.store.counters import chunks
+from annotriage.store.counters import drop_past_latest
 from annotriage.store.schema import event, notice, project
 
 COUNTED = (EventKind.ERASED,)  # each of them is told, also the same one after the other
@@ -53,12 +53,7 @@ def unnote(connection: Connection, id: int) -> None:
 
 def drop_passing(connection: Connection, kept: int, most: int) -> int:
     """Forget events of PASSING kinds, but for the latest `kept` of each project and kind, so many at most: how many."""
-    age = func.row_number().over(partition_by=(event.c.project_id, event.c.kind), order_by=event.c.id.desc())
-    passing = select(event.c.id, age.label("age")).where(event.c.kind.in_(PASSING)).subquery()
-    ids = connection.execute(select(passing.c.id).where(passing.c.age > kept).limit(most)).scalars().all()
-    for some in chunks(ids):
-        connection.execute(event.delete().where(event.c.id.in_(some)))
-    return len(ids)
+    return drop_past_latest(connection, event, event.c.kind.in_(PASSING), kept, most)
 
 
 def history(connection: Connection, project_id: int, *, before: int | None = None, limit: int = 100) -> list[Event]:

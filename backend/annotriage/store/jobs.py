@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import JSON, ColumnElement, Connection, Select, and_, case, func, literal, or_, select, true, update
 
 from annotriage.states import JobState, Time
-from annotriage.store.counters import chunks
+from annotriage.store.counters import drop_past_latest
 from annotriage.store.database import columns_of, insert
 from annotriage.store.schema import JOB_OPEN, heartbeat, job, project
 
@@ -258,12 +258,7 @@ def take_back(connection: Connection, dead: Sequence[str]) -> None:
 
 def drop_ended(connection: Connection, kept: int, most: int) -> int:
     """Forget jobs that ended, but for the latest `kept` of each project and kind, so many at most: how many."""
-    age = func.row_number().over(partition_by=(job.c.project_id, job.c.kind), order_by=job.c.id.desc())
-    ended = select(job.c.id, age.label("age")).where(job.c.state.not_in(OPEN)).subquery()
-    ids = connection.execute(select(ended.c.id).where(ended.c.age > kept).limit(most)).scalars().all()
-    for some in chunks(ids):
-        connection.execute(job.delete().where(job.c.id.in_(some)))
-    return len(ids)
+    return drop_past_latest(connection, job, job.c.state.not_in(OPEN), kept, most)
 
 
 def jobs_of(connection: Connection, project_id: int | None = None, limit: int = 20, kinds: Sequence[str] = ()) -> list[Job]:

@@ -54,6 +54,12 @@ def routes(process):
         return {row.item_id: "spot check" if row.item_id in blind else row.route for row in judged}
 
 
+def draw(connection, project, item_id):
+    """An automatic item becomes a spot check."""
+    check = {"reference_id": project.reference_id, "kind": "audit", "route": "auto", "state": "open", "drawn_at": time.time()}
+    connection.execute(spot_check.insert().values(item_id=item_id, project_id=project.id, **check))
+
+
 @pytest.fixture
 def project(scene, digits):
     def begin(scene):
@@ -201,9 +207,8 @@ def test_what_becomes_a_spot_check_loses_its_class_on_the_map_until_it_is_answer
         return piece.label[at], piece.score[at]
 
     before = coded()
-    drawn_later = {"reference_id": project.reference_id, "kind": "audit", "route": "auto", "state": "open", "drawn_at": time.time()}
     with process.store.writing() as connection:
-        connection.execute(spot_check.insert().values(item_id=id, project_id=project.id, **drawn_later))
+        draw(connection, project, id)
     placing.step(project)
     assert before[0] > 0
     assert coded() == (0, 0)
@@ -221,8 +226,7 @@ def test_an_older_map_says_nothing_of_what_became_a_spot_check_since(process, pr
     with process.store.writing() as connection:
         older = maps.ready_maps(connection, project.id, "umap")[-1].id
         id = connection.execute(select(verdict.c.item_id).where(verdict.c.route == "auto").limit(1)).scalar_one()
-        drawn_later = {"reference_id": project.reference_id, "kind": "audit", "route": "auto", "state": "open", "drawn_at": time.time()}
-        connection.execute(spot_check.insert().values(item_id=id, project_id=project.id, **drawn_later))
+        draw(connection, project, id)
         assert older != newest(process, project).id
         piece = unpack(maps.piece_in_sight(connection, project, older, 1))
     at = piece.find(id)

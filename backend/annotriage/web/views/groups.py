@@ -26,6 +26,7 @@ from annotriage.service.readings.item import task_address
 from annotriage.store.browsing import Item, items_of
 from annotriage.store.datasets import Dataset, dataset_of_project
 from annotriage.store.filters import Filters
+from annotriage.store.maps import in_sight
 from annotriage.store.projects import Project
 from annotriage.store.queue import answers_in_groups, aside_in_groups, queue_page, waiting_in_groups
 from annotriage.store.reroutings import Rerouting, set_aside
@@ -120,7 +121,7 @@ def _group_asked(connection: Connection, project: Project) -> _Asked:
     """Raises StateError if the groups were found anew since the page was made."""
     dataset_id, number, typical = (row_id(request.form.get(name, "")) for name in ("dataset", "group", "typical"))
     dataset = dataset_of_project(connection, project, dataset_id)
-    if groups_of(connection, dataset.id, [typical]).get(typical) != number:
+    if in_sight(connection, project, groups_of(connection, dataset.id, [typical])).get(typical) != number:
         raise StateError("the groups have changed meanwhile; look at them again")
     rows = queue_page(connection, project, filters=Filters(dataset=dataset.id, group=number), limit=AT_ONCE).rows
     return _Asked(dataset.id, number, rows)

@@ -16,6 +16,7 @@ from annotriage.service.maps.likeness import Likeness
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.look_alikes import ProposalNow, proposal_now, proposals_now
 from annotriage.store.datasets import dataset_of_project
+from annotriage.store.maps import in_sight
 from annotriage.store.projects import Project
 from annotriage.store.proposals import proposal_of
 from annotriage.store.snapshots import groups_of
@@ -61,7 +62,8 @@ def add_views(routes: Routes) -> None:
             dataset = dataset_of_project(connection, project, dataset_id)
             for chosen in request.form.getlist("group"):
                 number, _, typical = chosen.partition("~")
-                if groups_of(connection, dataset.id, [row_id(typical)]).get(row_id(typical)) != row_id(number):
+                seen = in_sight(connection, project, groups_of(connection, dataset.id, [row_id(typical)]))
+                if seen.get(row_id(typical)) != row_id(number):
                     raise StateError("the groups have changed meanwhile; look at them again")
                 numbers.append(row_id(number))
         back = url_for("web.groups", project=project.external_id, dataset=dataset_id)
