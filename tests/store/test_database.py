@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shutil
 from contextlib import ExitStack, closing, suppress
 
 import psutil
@@ -16,7 +17,7 @@ from waiting import wait_until
 from annotriage.errors import StoreError
 from annotriage.states import DeliveryState
 from annotriage.store import DATABASE_TROUBLE, Store
-from annotriage.store.database import KEPT, MANY, execute_many, insert, read_each, read_once
+from annotriage.store.database import KEPT, MANY, Watch, execute_many, insert, read_each, read_once
 from annotriage.store.projects import change_project, get_project, projects
 from annotriage.store.schema import delivery
 
@@ -178,3 +179,27 @@ def _can(store, statement):
         connection.execute(statement)
         return True
     return False
+
+
+def test_a_watch_tells_what_was_written_by_anybody_and_on_sqlite_of_nothing_else(store, filled):
+    watch = Watch(store)
+    assert watch.changed()  # nobody knows
+    with store.reading() as connection:
+        get_project(connection, filled.project.id)
+    with store.trying() as connection:
+        change_project(connection, filled.project.id, title="Tried")
+    assert watch.changed() is not store.is_sqlite
+    with store.writing() as connection:
+        change_project(connection, filled.project.id, title="Renamed")
+    assert watch.changed()
+    assert watch.changed() is not store.is_sqlite
+    watch.close()
+    assert watch.changed()
+
+
+def test_a_watch_on_what_cannot_be_opened_always_says_changed(tmp_path):
+    lost = Store(f"sqlite:///{tmp_path / 'lost' / 'annotriage.db'}")
+    lost.close()
+    shutil.rmtree(tmp_path / "lost")
+    watch = Watch(lost)
+    assert [watch.changed() for _ in range(3)] == [True] * 3

@@ -230,3 +230,25 @@ def test_what_fails_because_its_project_is_disconnected_meanwhile_is_no_failure(
     assert acted == ["1", "2"]
     here = [record.message for record in caplog.records if record.thread == threading.get_ident()]  # others may still end their work
     assert here == ["draw ended: the project was disconnected meanwhile"]
+
+
+def test_a_loop_whose_database_nobody_writes_to_looks_seldom_and_at_once_when_somebody_does(process, loop):
+    rounds = []
+
+    def look():
+        rounds.append(clock.now)
+        return False
+
+    running, clock = loop(Step("look", look), pauses=40, pause=0.1, source=process.store)
+    wait = clock.wait
+
+    def wait_or_write(seconds):
+        wait(seconds)
+        if len(clock.pauses) == 23:  # in the midst of a rest
+            with process.store.writing() as connection:
+                work.beat(connection, "another", "jobs", "elsewhere", 1)
+
+    running._wait = wait_or_write
+    running.run()
+    looked = [round(at - 1000.0, 1) for at in rounds]
+    assert looked == ([0.0, 1.0, 2.0, 2.3, 3.3] if process.store.is_sqlite else [place / 10 for place in range(40)])

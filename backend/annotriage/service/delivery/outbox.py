@@ -48,7 +48,7 @@ class Delivery:
         self._reading_back = ReadingBack(process, MOST)
         self._calls: dict[int, tuple[float, float]] = {}  # by project: when the last call ended, and how long it took
         self._most: dict[int, int] = {}  # by project: predictions in one call, fewer after one that failed as nobody foresaw
-        self.loop = Loop(process, "deliver", [ProjectStep("delivery", self.deliver)], IDLE_SECONDS, back_off=BACK_OFF)
+        self.loop = Loop(process, "deliver", [ProjectStep("delivery", self.deliver)], IDLE_SECONDS, back_off=BACK_OFF, source=process.store)
 
     def step(self) -> bool:
         """One round over all projects; whether anything was done. A round that finds nothing writes nothing."""

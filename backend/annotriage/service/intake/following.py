@@ -66,7 +66,7 @@ class Follower:
     def loops(self) -> list[Loop]:
         """Reading webhooks and polling, side by side: a slow labeling tool holds up no webhook."""
         return [
-            Loop(self._process, "inbox", [Step("inbox", self.read_inbox)], INBOX_SECONDS, back_off=SOON),
+            Loop(self._process, "inbox", [Step("inbox", self.read_inbox)], INBOX_SECONDS, back_off=SOON, source=self._process.store.inbox),
             Loop(self._process, "polls", [ProjectStep("poll", self.poll)], LOOK_SECONDS, back_off=BACK_OFF),
         ]
 

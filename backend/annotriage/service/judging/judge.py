@@ -88,7 +88,15 @@ class Judge:
     def loops(self) -> list[Loop]:
         """Claiming and judging, side by side."""
         return [
-            Loop(self._process, "claims", [Step("claiming", self.claim_ahead)], IDLE_SECONDS, back_off=SOON, wait=self._until_called),
+            Loop(
+                self._process,
+                "claims",
+                [Step("claiming", self.claim_ahead)],
+                IDLE_SECONDS,
+                back_off=SOON,
+                source=self._process.store,
+                wait=self._until_called,
+            ),
             Loop(self._process, "judge", [Step("judging", self.judge_ahead)], 0.0, back_off=SOON),
         ]
 

@@ -27,7 +27,7 @@ from annotriage.service.operations.notices import drop_unwanted, tell, ways_of
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.snapshots import snapshot
 from annotriage.store import browsing, events, inbox, jobs, reports, snapshots, work
-from annotriage.store.database import cause
+from annotriage.store.database import Database, cause
 from annotriage.store.insights import JOB_KINDS
 from annotriage.store.projects import Project
 from annotriage.store.snapshots import Changed
@@ -42,7 +42,7 @@ KINDS = ("recalibrate", jobs.LIMITS, reports.REPORT, reports.ATLAS, jobs.LABEL_A
 QUEUED_SECONDS = 2.0
 TRAINING_KINDS = (jobs.TRAINING,)  # in a thread of their own: they may take hours, and nothing waits for them
 INSIGHT_KINDS = JOB_KINDS  # likewise: some take many minutes
-MAP_SECONDS = 1.0
+MAP_SECONDS, PLACES_SECONDS = 1.0, 3.0  # each look costs some 20 ms, however few items came
 AUDIT_SECONDS = 5.0
 PUT_OFF_SECONDS = 180.0  # for which a map waits while items are judged
 CLEAN_SECONDS = 3600.0
@@ -63,22 +63,22 @@ def job_loops(process: Process) -> list[Loop]:
     from annotriage.service.quality.auditing import withdraw_decided
     from annotriage.service.quality.near_duplicates import NearDuplicates
 
-    def each(name: str, act: Callable[[Project], bool], pause: float = IDLE_SECONDS) -> Loop:
-        return Loop(process, name, [ProjectStep(name, act)], pause, alone=True)
+    def each(name: str, act: Callable[[Project], bool], pause: float = IDLE_SECONDS, source: Database | None = process.store) -> Loop:
+        return Loop(process, name, [ProjectStep(name, act)], pause, alone=True, source=source)
 
     def queued(name: str, kinds: Sequence[str]) -> Loop:
         left: set[int] = set()
         return Loop(process, name, [Step(name, lambda: run_queued(process, kinds, left))], QUEUED_SECONDS, back_off=SOON)
 
     return [
-        each("snapshots", Snapshots(process).step),
+        each("snapshots", Snapshots(process).step, source=None),  # what was put off is due by time
         each("standings", Standings(process).step, QUEUED_SECONDS),
         each("tightening", Tightening(process).step, QUEUED_SECONDS),
-        each("fields", FieldWriting(process).step),
+        each("fields", FieldWriting(process).step, source=None),  # likewise
         each("decided findings", lambda project: withdraw_decided(process, project), AUDIT_SECONDS),
         each("near duplicates", put_off(process, NearDuplicates(process).step), QUEUED_SECONDS),
         each("maps", put_off(process, MapMaking(process).step), MAP_SECONDS),
-        each("places", Placing(process).step, MAP_SECONDS),
+        each("places", Placing(process).step, PLACES_SECONDS),
         queued("queued jobs", KINDS),
         queued("training", TRAINING_KINDS),
         queued("insights", INSIGHT_KINDS),

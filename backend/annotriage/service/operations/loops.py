@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from annotriage.errors import AnnotriageError
 from annotriage.service.operations.log import log
 from annotriage.store import DATABASE_TROUBLE, work
+from annotriage.store.database import Database, Watch
 from annotriage.store.projects import Project, find_project, projects
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 BACK_OFF = (2.0, 10.0, 60.0, 300.0)  # seconds before what failed so many times in a row is tried again
 SOON = (1.0, 2.0, 5.0)  # the same, for what others wait for
 BEAT_SECONDS = 5.0
+UNTOUCHED_SECONDS, UNTOUCHED_PAUSES = (
+    1.0,
+    4,
+)  # for which, and at least so many pauses, nothing is looked for in a database that nobody wrote to
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,11 @@ class ProjectStep:
 
 
 class Loop:
-    """Steps in turn, round after round: at once as long as there was anything to do, else after a pause."""
+    """Steps in turn, round after round: at once as long as there was anything to do, else after a pause.
+
+    A loop whose work comes from a database rests longer while nobody writes to it, where the database can tell (SQLite). What becomes due
+    by time alone is then seen a little later.
+    """
 
     def __init__(
         self,
@@ -58,23 +67,37 @@ class Loop:
         *,
         alone: bool = False,
         back_off: Sequence[float] = BACK_OFF,
+        source: Database | None = None,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], object] | None = None,
     ) -> None:
-        """pause: seconds after an idle round. alone: of several replicas only one does it, the oldest.
+        """pause: seconds after an idle round. alone: of several replicas only one does it, the oldest. source: where all its work is
+        written to.
 
         clock, wait: how time passes; tests turn it themselves.
         """
         self.name = name
         self._process, self._steps, self._pause, self._alone, self._back_off = process, tuple(steps), pause, alone, tuple(back_off)
         self._clock, self._wait = clock, wait or process.stopping.wait
+        self._watch = Watch(source) if source is not None else None
         self._failed: dict[tuple[str, int | None], tuple[int, float]] = {}  # failures in a row, and when it is tried again
 
     def run(self) -> None:
         """Go round until the process stops."""
         while not self._process.stopping.is_set():
+            if self._watch is not None:
+                self._watch.changed()  # before the round: what is written during it is seen after it
             if not self.round():
-                self._wait(self._pause)
+                self._rest()
+        if self._watch is not None:
+            self._watch.close()
+
+    def _rest(self) -> None:
+        """Wait after an idle round, a pause at a time, until there may be something to do again."""
+        end = self._clock() + max(UNTOUCHED_SECONDS, UNTOUCHED_PAUSES * self._pause)
+        self._wait(self._pause)
+        while self._watch is not None and not self._process.stopping.is_set() and self._clock() < end and not self._watch.changed():
+            self._wait(self._pause)
 
     def round(self) -> bool:
         """One round; whether anything was done. Raises nothing."""
