@@ -38,6 +38,7 @@ import serving
 import snapshots
 import storing
 import strangers
+import streaming
 import training
 import two_replicas
 import untriaged
@@ -58,6 +59,7 @@ THEMES = {
     "certificates": certificates.figures,
     "serving": serving.figures,
     "untriaged": untriaged.figures,
+    "streaming": streaming.figures,
     "snapshots": snapshots.figures,
     "storing": storing.figures,
     "training": training.figures,

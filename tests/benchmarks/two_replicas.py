@@ -99,29 +99,29 @@ def _measure(folder: Path, studio: FakeLabelStudio, address: str, cores: Sequenc
         connection.execute(f"CREATE DATABASE {name}")
     with ExitStack() as stack:
         others = cores[2:] or [core for core in cores if core not in cores[:replicas]] or cores
-        stack.enter_context(_bound(others))
+        stack.enter_context(bound(others))
         services = []
         for number in range(replicas):
             settings = {"database": f"{address.rpartition('/')[0]}/{name}", "poll_seconds": 1.0}
             services.append(RunningService(folder / f"{name}-{number}", studio.url, studio.token, **settings))
             stack.callback(services[-1].stop)
-            with _bound([cores[number]]):
+            with bound([cores[number]]):
                 services[-1].start()
         project = studio.project(CONFIG)
         services[0].command("connect", "--project", project, "--reference", folder / "reference", "--sample-share", 0)
         uris = _pictures(FIRST + TASKS)
         studio.import_tasks(project, [{"image": uri} for uri in uris[:FIRST]])
-        wait_until(lambda: _judged(studio, project) >= FIRST, 300, 0.1, "for the models to be loaded")
-        started, own, elsewhere = time.monotonic(), _processor(services), _processor_of_others(address)
+        wait_until(lambda: judged(studio, project) >= FIRST, 300, 0.1, "for the models to be loaded")
+        started, own, elsewhere = time.monotonic(), processor(services), _processor_of_others(address)
         before = [_lines(service) for service in services]
         studio.import_tasks(project, [{"image": uri} for uri in uris[FIRST:]])
-        wait_until(lambda: _judged(studio, project) >= FIRST + TASKS, 300, 0.1, "for all to be delivered")
+        wait_until(lambda: judged(studio, project) >= FIRST + TASKS, 300, 0.1, "for all to be delivered")
         seconds = time.monotonic() - started
         shares = tuple(_lines(service) - was for service, was in zip(services, before, strict=True))
-        return Measured(seconds, _processor(services) - own, _processor_of_others(address) - elsewhere, shares)
+        return Measured(seconds, processor(services) - own, _processor_of_others(address) - elsewhere, shares)
 
 
-def _judged(studio: FakeLabelStudio, project: int) -> int:
+def judged(studio: FakeLabelStudio, project: int) -> int:
     return sum(bool(versions) for versions in studio.predictions(project).values())
 
 
@@ -131,7 +131,7 @@ def _lines(service: RunningService) -> int:
     return sum(int(line["items"]) for line in lines)
 
 
-def _processor(services: Sequence[RunningService]) -> float:
+def processor(services: Sequence[RunningService]) -> float:
     """Processor seconds of all processes of the replicas so far."""
     found = [one for service in services for one in (psutil.Process(service.pid), *psutil.Process(service.pid).children(recursive=True))]
     return sum(one.cpu_times().user + one.cpu_times().system for one in found)
@@ -150,7 +150,7 @@ def _processor_of_others(address: str) -> float:
 
 
 @contextmanager
-def _bound(cores: Sequence[int]) -> Iterator[None]:
+def bound(cores: Sequence[int]) -> Iterator[None]:
     """A block in which this process, and what it starts, runs on some cores alone."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
