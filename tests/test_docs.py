@@ -66,12 +66,22 @@ def test_every_setting_says_what_it_is_for():
 MEASURED = dict(re.findall(r"<!-- figures of (\w+) -->\n(.*?)<!-- /figures of \1 -->", DOCS["docs/scale.md"], re.DOTALL))
 
 
-@pytest.mark.parametrize("theme", MEASURED)
-def test_the_tables_of_figures_have_the_rows_that_the_benchmark_prints(theme, monkeypatch):
+@pytest.fixture
+def benchmark_run(monkeypatch):
+    """The program that measures."""
     monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
+    return importlib.import_module("run")
+
+
+@pytest.mark.parametrize("theme", MEASURED)
+def test_the_tables_of_figures_have_the_rows_that_the_benchmark_prints(theme, benchmark_run):
     rows = [line.split(" | ") for line in MEASURED[theme].splitlines() if line.startswith("| ")][2:]
-    assert [row[0].removeprefix("| ") for row in rows] == list(importlib.import_module(theme).NAMES)
+    assert [row[0].removeprefix("| ") for row in rows] == list(benchmark_run.names(theme))
     assert all(len(row) == 4 and row[2].strip() for row in rows)
+
+
+def test_readme_shows_the_figures_of_the_docs(benchmark_run):
+    assert f"<!-- figures at a glance -->\n{benchmark_run.at_a_glance(DOCS['docs/scale.md'])}<!-- /figures at a glance -->" in README
 
 
 COMMANDS = re.findall(r"^annotriage .*$", README, re.MULTILINE)

@@ -3,7 +3,8 @@
     .venv/bin/python tests/benchmarks/run.py [--only detection,fitting] [--data FOLDER] [--write]
 
 FOLDER holds models and data in subfolders (see detection.py); without it those figures are left out and named. With --write the
-table in docs/scale.md gets the figures of its themes that were measured; `make benchmark` asks for it.
+tables in docs/scale.md get the figures of their themes that were measured, and README's the most telling rows of them; `make benchmark`
+asks for it.
 """
 
 from __future__ import annotations
@@ -73,20 +74,52 @@ THEMES = {
 }
 
 
-DOCS = Path(__file__).parents[2] / "docs" / "scale.md"
+ROOT = Path(__file__).parents[2]
+DOCS, README = ROOT / "docs" / "scale.md", ROOT / "README.md"
 IN_DOCS = tuple(re.findall(r"<!-- figures of (\w+) -->", DOCS.read_text("utf-8")))  # the themes that have a table there
+AT_A_GLANCE = {  # the rows of README: the theme, which of its rows, and in plain words what it says
+    "a live stream of photographs, from the web until their predictions are there: share of bare onnxruntime's speed": ("streaming", 0),
+    "a task opened before it was triaged, until Label Studio has its prediction: times fetching, decoding and the model": ("untriaged", 0),
+    "judging, as a share of running a ResNet-18": ("judging", 4),
+    "a million items against 100,000: time to triage them": ("million", 2),
+    "a million items against 100,000: memory": ("million", 3),
+    "storing a million verdicts with all that follows from them: times SQLite's plain insert": ("storing", 0),
+}
 _STATES = {True: "met", False: "**missed**", None: ""}
 
 
+def names(theme: str) -> Sequence[str]:
+    """What the rows of a theme are called, in their order."""
+    return tuple(sys.modules[THEMES[theme].__module__].NAMES)
+
+
 def write(theme: str, found: Sequence[Figure]) -> None:
-    """Put the figures of a theme into the table of DOCS, in place of those that were there."""
-    text = DOCS.read_text("utf-8")
-    begin, end = f"<!-- figures of {theme} -->\n", f"<!-- /figures of {theme} -->"
-    before, after = text.split(begin)[0], text.split(end)[1]
+    """Put the figures of a theme into its table in DOCS, in place of those that were there, and what README shows of them there."""
     head = f"{datetime.now(UTC):%d %B %Y}, {os.cpu_count()} cores, Python {sys.version.split()[0]}:\n"
     rows = ["| figure | wanted | measured | |", "| --- | --- | --- | --- |"]
     rows += [f"| {figure.name} | {figure.wanted} | {figure.measured} | {_STATES[figure.ok]} |" for figure in found]
-    DOCS.write_text("".join([before, begin, "\n".join([head, *rows, ""]), end, after]), "utf-8")
+    text = _put(DOCS.read_text("utf-8"), f"figures of {theme}", "\n".join([head, *rows, ""]))
+    DOCS.write_text(text, "utf-8")
+    README.write_text(_put(README.read_text("utf-8"), "figures at a glance", at_a_glance(text)), "utf-8")
+
+
+def at_a_glance(docs: str) -> str:
+    """README's table, out of those of DOCS."""
+    rows = ["| figure | wanted | measured | |", "| --- | --- | --- | --- |"]
+    for words, (theme, place) in AT_A_GLANCE.items():
+        _, wanted, measured, state = _rows(docs, theme)[place]
+        rows.append(f"| {words} | {wanted} | {measured} | {state} |")
+    return "\n".join([*rows, ""])
+
+
+def _rows(docs: str, theme: str) -> list[list[str]]:
+    table = docs.split(f"<!-- figures of {theme} -->\n")[1].split(f"<!-- /figures of {theme} -->")[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("| ")][2:]
+
+
+def _put(text: str, marker: str, content: str) -> str:
+    begin, end = f"<!-- {marker} -->\n", f"<!-- /{marker} -->"
+    return "".join([text.split(begin)[0], begin, content, end, text.split(end)[1]])
 
 
 def main() -> int:

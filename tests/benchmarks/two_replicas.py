@@ -45,6 +45,11 @@ CONFIG = (
 TRAIN, HELD_OUT, FIRST, TASKS = 64, 40, 160, 600
 LEAST = 1.8
 MOST_COST = 1.1  # of an item with two replicas over one
+NAMES = (
+    "two replicas over one, a core each, a ResNet-18, PostgreSQL: items a second",
+    "two replicas: processor time of an item over that of one",
+    "two replicas: rates with one and with two",
+)
 
 
 @dataclass(frozen=True)
@@ -71,13 +76,12 @@ def figures(data: Path | None) -> Iterator[Figure]:
     ratio, cost = one.seconds / two.seconds, two.own / one.own
     spare = len(cores) - 2
     shared = f"{two.others / two.seconds:.2f} cores for PostgreSQL and Label Studio, {'beside' if spare else 'out of'} the replicas'"
-    name = "two replicas over one, a core each, a ResNet-18, PostgreSQL: items a second"
     yield Figure(
-        name, f">= {LEAST}" if spare else f">= {LEAST} with cores to spare", f"{ratio:.2f}", bool(ratio >= LEAST) if spare else None
+        NAMES[0], f">= {LEAST}" if spare else f">= {LEAST} with cores to spare", f"{ratio:.2f}", bool(ratio >= LEAST) if spare else None
     )
-    yield Figure("two replicas: processor time of an item over that of one", f"<= {MOST_COST}", f"{cost:.3f}", bool(cost <= MOST_COST))
+    yield Figure(NAMES[1], f"<= {MOST_COST}", f"{cost:.3f}", bool(cost <= MOST_COST))
     rates = f"{TASKS / one.seconds:.1f} and {TASKS / two.seconds:.1f} items/s; each judged {min(two.shares)} and {max(two.shares)}"
-    yield Figure("two replicas: rates with one and with two", "for information", f"{rates}; {shared}", None)
+    yield Figure(NAMES[2], "for information", f"{rates}; {shared}", None)
 
 
 def write_fitted(folder: Path) -> None:

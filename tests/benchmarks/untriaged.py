@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import io
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import requests
 from figure import Figure
+from picture_server import serving
 from PIL import Image
 
 from annotriage import ModelSpec, load_model
@@ -37,11 +35,16 @@ MOST = 1.3
 TASKS, FIRST = 30, 3
 SIDE = 512  # of a picture, in pixels
 POLLED = 3_600.0  # seconds: nothing else finds the tasks
+NAMES = (
+    "/predict of a task that is not triaged over fetching, decoding and the model, a ResNet-18",
+    "  in ms: /predict, fetching with decoding and the model",
+    "  of these calls delivery was sooner, and they were answered 503",
+)
 
 
 def figures(data: Path | None) -> Iterator[Figure]:
     """The ratio, and what it is of. `data` is not used."""
-    with TemporaryDirectory() as name, FakeLabelStudio().started() as studio, _pictures() as pictures:
+    with TemporaryDirectory() as name, FakeLabelStudio().started() as studio, serving(_noise()) as pictures:
         folder = Path(name)
         write_fitted(folder)
         model = load_model(ModelSpec.load(folder / "model.toml"), threads=max(1, cores() - 1))
@@ -61,12 +64,11 @@ def figures(data: Path | None) -> Iterator[Figure]:
     answered = ~np.isnan(ours)
     theirs, ours = theirs[answered], ours[answered]
     ratio = float(np.median(ours) / np.median(theirs))
-    name = "/predict of a task that is not triaged over fetching, decoding and the model, a ResNet-18"
-    yield Figure(name, f"<= {MOST:g}", f"{ratio:.2f}", ratio <= MOST)
+    yield Figure(NAMES[0], f"<= {MOST:g}", f"{ratio:.2f}", ratio <= MOST)
     what = f"{1000 * np.median(ours):.0f} (slowest {1000 * ours.max():.0f}), {1000 * np.median(theirs):.0f}"
-    yield Figure("  in ms: /predict, fetching with decoding and the model", "for information", what, None)
+    yield Figure(NAMES[1], "for information", what, None)
     sooner = f"{int((~answered).sum())} of {TASKS}"
-    yield Figure("  of these calls delivery was sooner, and they were answered 503", "for information", sooner, None)
+    yield Figure(NAMES[2], "for information", sooner, None)
 
 
 def _turn(
@@ -96,35 +98,10 @@ def _turn(
     return alone, taken if answer.status_code == 200 else np.nan
 
 
-@contextmanager
-def _pictures() -> Iterator[str]:
-    """A web server with a picture of noise at every address, each another one."""
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            own = np.random.default_rng(abs(hash(self.path))).permutation(noise.reshape(-1, 3)).reshape(noise.shape)
-            file = io.BytesIO()
-            Image.fromarray(own).resize((SIDE, SIDE)).save(file, "JPEG")
-            content = file.getvalue()
-            self.send_response(200)
-            self.send_header("Content-Type", "image/jpeg")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
+def _noise() -> Iterator[bytes]:
+    """Pictures of noise, each another one."""
+    rng = np.random.default_rng(0)
+    while True:
+        file = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).resize((SIDE, SIDE)).save(file, "JPEG")
+        yield file.getvalue()
