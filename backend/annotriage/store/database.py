@@ -197,7 +197,7 @@ class Watch:
         try:
             if self._connection is None:
                 self._connection = sqlite3.connect(f"{self._file.as_uri()}?mode=ro", uri=True, timeout=0.0)
-            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+            ((version,),) = self._connection.execute("PRAGMA data_version").fetchall()  # to its end, so that nothing stays open
         except sqlite3.Error:
             self.close()
             return True
