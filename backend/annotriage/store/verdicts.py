@@ -99,7 +99,7 @@ def _of_what_is_shown(connection: Connection, judgements: Sequence[Judgement]) -
     wanted = [judgement.item_id for judgement in judgements]
     lock_items(connection, wanted)
     for some in one_of(connection, item.c.id, wanted):
-        shown.update(connection.execute(_SHOWN.where(some)).tuples().all())  # an attribute of a row takes longer than to find it
+        shown.update(connection.execute(_SHOWN.where(some)).all())  # an attribute of a row takes longer than to find it
     return [
         judgement for judgement in judgements if judgement.item_id in shown and judgement.media_hash in (None, shown[judgement.item_id])
     ]
