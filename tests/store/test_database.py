@@ -67,18 +67,27 @@ class TestDatabase:
             assert title(connection, filled.project.id) == "Once more"
         assert len(asked) == 4
 
-    def test_many_rows_are_written_as_few_are(self, store, filled):
+    @pytest.mark.parametrize(
+        "values",
+        [
+            (None, ["cat"], ["a", "b"], [math.nan]),
+            ({"class": 0.25, "source": 1e-9}, {}, {"}\n, {": "\n"}, {"of": {"a": 1, "b": None}}),
+            ({"of": [{"a": 1}, {"b": 2}]}, {"a": 1}),
+            ({"a": math.nan, "b": 1}, {"a": 2.0}),
+        ],
+    )
+    def test_many_rows_are_written_as_few_are(self, store, filled, values):
         ids = filled.judged(2 * MANY)
         few, many = ids[:MANY], ids[MANY:]
 
         def rows(some):
-            labels = itertools.cycle((None, ["cat"], ["a", "b"], [math.nan]))
+            labels = itertools.cycle(values)
             of_it = {"reference_id": filled.project.reference_id, "project_id": filled.project.id, "state": DeliveryState.UNKNOWN}
             return [{"item_id": id, "labels": next(labels), "trust": 0.5, "at": 1.0, **of_it} for id in some]
 
         add = insert(store.engine, delivery)
-        values = {"labels": add.excluded.labels, "attempts": 7, "state": case((delivery.c.trust > 0.4, "stale"), else_=add.excluded.state)}
-        add = add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values)
+        changes = {"labels": add.excluded.labels, "attempts": 7, "state": case((delivery.c.trust > 0.4, "stale"), else_=add.excluded.state)}
+        add = add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=changes)
         with store.writing() as connection:
             for row in rows(few):
                 connection.execute(add, [row])

@@ -293,7 +293,7 @@ class TestQueue:
         _answer(store, SPOT_CHECK)
         assert walk(state=None)[:3] == [4, 5, SPOT_CHECK], "while it is open, a random one"
         with store.writing() as connection:
-            connection.execute(update(spot_check).values(state="right"))
+            spot_checks.move(connection, [spot_checks.Move(SPOT_CHECK, "open", "right", ("cat",), 1.0)])
         assert walk(state=None)[-1] == SPOT_CHECK or walk(state=None)[-2] == SPOT_CHECK
         assert sorted(walk(state=None)) == list(range(1, len(ITEMS) + 1))
         for place, id in enumerate(whole := walk(state=None)):

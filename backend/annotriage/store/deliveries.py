@@ -13,14 +13,15 @@ import math
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, null, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Insert, Select, and_, case, exists, func, null, or_, select, tuple_, update
 
 from annotriage.states import DeliveryState, Time
 from annotriage.store.blindness import is_hidden, is_unnamed
 from annotriage.store.counters import chunks
-from annotriage.store.database import execute_columns, insert, texts
+from annotriage.store.database import among, execute_columns, insert, insert_on, texts
 from annotriage.store.projects import Project
 from annotriage.store.schema import delivery, item, proposal_member, reference, spot_check, verdict
 from annotriage.store.schema import project as project_table
@@ -90,26 +91,33 @@ def enqueue(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     What may still arrive of an earlier call has the time to do so before it is withdrawn. rows: columns item_id, reference_id,
     project_id, labels, trust.
     """
-    if not rows:
-        return
-    now = time.time()
-    add = insert(connection, delivery)
-    state = delivery.c.state
+    if rows:
+        enqueue_columns(connection, {name: [row[name] for row in rows] for name in rows[0]})
+
+
+def enqueue_columns(connection: Connection, columns: Mapping[str, Sequence[Any]]) -> None:
+    """The same, with the values of each column at once: for many."""
+    count = len(columns["item_id"])
+    every = {"state": DeliveryState.PENDING.value, "attempts": 0, "not_before": 0.0, "at": time.time()}
+    execute_columns(connection, _adding(connection.dialect.name), {**{name: [value] * count for name, value in every.items()}, **columns})
+    _read_back_first(connection, columns)
+
+
+@lru_cache(2)
+def _adding(dialect: str) -> Insert:
+    add, state = insert_on(dialect, delivery), delivery.c.state
     values = {name: add.excluded[name] for name in ("labels", "trust", "at")} | {
         "state": case((state == DeliveryState.PENDING, DeliveryState.PENDING), else_=DeliveryState.STALE),
         "attempts": 0,
         "not_before": case(
             (or_(state == DeliveryState.ANSWERED, state == DeliveryState.STALE), delivery.c.not_before),
-            (state == DeliveryState.UNKNOWN, now + AGREED_SECONDS),
+            (state == DeliveryState.UNKNOWN, add.excluded.at + AGREED_SECONDS),
             else_=0.0,
         ),
         "error": None,
     }
-    add = add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values)
-    every = {"state": DeliveryState.PENDING, "attempts": 0, "not_before": 0.0, "at": now}
-    given = {name: [row[name] for row in rows] for name in rows[0]}
-    execute_columns(connection, add, {**{name: [value] * len(rows) for name, value in every.items()}, **given})
-    _read_back_first(connection, rows)
+    written: Insert = add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values)
+    return written
 
 
 def expect_former(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
@@ -121,18 +129,19 @@ def expect_former(connection: Connection, project: Project, item_ids: Sequence[i
     connection.execute(insert(connection, delivery).on_conflict_do_nothing(index_elements=["item_id", "reference_id"]), rows)
 
 
-def _read_back_first(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+def _read_back_first(connection: Connection, columns: Mapping[str, Sequence[Any]]) -> None:
     """Of tasks from before the store was restored nobody knows whether they have their prediction already."""
-    projects = {row["project_id"] for row in rows}
-    restored = select(project_table.c.id).where(project_table.c.id.in_(projects), project_table.c.restored_at > 0).limit(1)
-    if connection.execute(restored).first() is None:
+    if connection.execute(_RESTORED, {"these": list(set(columns["project_id"]))}).first() is None:
         return
     older = select(item.c.id).join(project_table, project_table.c.id == item.c.project_id)
     older = older.where(item.c.at < project_table.c.restored_at, item.c.external_id.is_not(None))
-    for some in chunks([(row["item_id"], row["reference_id"]) for row in rows]):
+    for some in chunks(list(zip(columns["item_id"], columns["reference_id"], strict=True))):
         pending = (tuple_(delivery.c.item_id, delivery.c.reference_id).in_(some), delivery.c.state == DeliveryState.PENDING)
         may_be_there = delivery.c.item_id.in_(older.where(item.c.id.in_([id for id, _ in some])))
         connection.execute(update(delivery).where(*pending, may_be_there).values(state=DeliveryState.UNKNOWN))
+
+
+_RESTORED = select(project_table.c.id).where(project_table.c.id.in_(among("these")), project_table.c.restored_at > 0).limit(1)
 
 
 def waiting(connection: Connection, project_id: int) -> dict[str, Waiting]:

@@ -29,7 +29,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from annotriage.states import FOR_PEOPLE, ROUTES, SETTLED, UNSETTLED, InsightKind, Route, Standing
+from annotriage.states import FOR_PEOPLE, ROUTES, UNSETTLED, InsightKind, Route, Standing
 from annotriage.store.blindness import is_asked, is_blind, is_hidden
 from annotriage.store.browsing import Item, in_sight, items_of
 from annotriage.store.counters import chunks
@@ -39,10 +39,9 @@ from annotriage.store.filters import Filters, Test, of_routes, ranges, stands, t
 from annotriage.store.gold import is_open_copy
 from annotriage.store.insights import insight_of
 from annotriage.store.projects import Project
-from annotriage.store.schema import counter, group_member, item, item_dataset, proposal_member, spot_check, verdict
+from annotriage.store.schema import counter, group_member, item, item_dataset, proposal_member, spot_check
 
 WAITING = Filters()
-QUEUED = (Standing.WAITING, Standing.OUT)
 ORDERS = ("strangest", "groups", "boundary", "chosen", "newest")
 LOOKED_AT = 2_000  # rows that a filter looks at for one page
 DAYS_WORK = 10_000  # items
@@ -288,7 +287,7 @@ def neighbours(
         if place + 1 < len(faces):
             return before, faces[place + 1]
         return before, next(iter(_walk(connection, project, order, filters, None, 1, backwards=False, without=faces)[0]), None)
-    row = connection.execute(select(_place(project, filters).label("trust")).where(item.c.id == item_id)).one_or_none()
+    row = connection.execute(select(item.c.trust).where(item.c.id == item_id)).one_or_none()
     if row is None or (row.trust is None and order != "newest"):
         return None, None
     key = (float(item_id if order == "newest" else row.trust), item_id)
@@ -361,53 +360,42 @@ def _beyond(rank: ColumnElement[Any], id: ColumnElement[Any], after: Key | None,
 
 def _parts(connection: Connection, project: Project, filters: Filters, way: _Way = ALL) -> tuple[list[Part], list[Test]]:
     """Queries each of which reads along one range of an index, with what ranks their rows; and the tests that these have still to pass."""
-    place = _place(project, filters)
     if filters.proposal is not None:
         asked = select(item.c.id).join(proposal_member, proposal_member.c.item_id == item.c.id)
         asked = asked.where(proposal_member.c.proposal_id == filters.proposal, item.c.project_id == project.id, is_asked(item.c.id))
-        return [(asked.where(*stands(filters)), place)], tests(project, filters, dataset=True)
+        return [(asked.where(*stands(filters)), item.c.trust)], tests(project, filters, dataset=True)
     if filters.group is not None:
         members = select(item.c.id).join(group_member, group_member.c.item_id == item.c.id)
         members = members.where(*_in_group(project, filters), *stands(filters), ~is_blind(item.c.id))
-        return [(of_routes(members, filters), place)], tests(project, filters, dataset=False)
+        return [(of_routes(members, filters), item.c.trust)], tests(project, filters, dataset=False)
     if filters.dataset is not None and size_of(connection, project, filters.dataset) <= FEW:
         few = select(item.c.id).join(item_dataset, item_dataset.c.item_id == item.c.id)
         few = few.where(item_dataset.c.dataset_id == filters.dataset, *stands(filters))
-        return [(of_routes(few, filters), place)], tests(project, filters, dataset=False)
+        return [(of_routes(few, filters), item.c.trust)], tests(project, filters, dataset=False)
     parts: list[Part] = []
     left = tests(project, filters, dataset=True)
-    many = _many(connection, project, LOOKED_AT if left and way.most else way.most)
     there = (item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone)
-    drawn = select(spot_check.c.item_id.label("id")).select_from(spot_check).join(item, item.c.id == spot_check.c.item_id)
-    drawn = drawn.where(spot_check.c.project_id == project.id, *stands(filters))
-    none_drawn = ~exists().where(spot_check.c.item_id == item.c.id)
-    plain: list[Part] = [(select(item.c.id).where(*within, *there, none_drawn), item.c.trust) for within in ranges(filters)]
-    edge = _edge(connection, plain, way) if left and way.most and filters.state is None else None
-    if filters.blind and (edge is not None or _is_more(connection, project, UNSETTLED, many)):
-        near = (*there, *_within(item.c.trust, edge, way))
-        parts += [(select(item.c.id).where(*within, *near, is_blind(item.c.id)), item.c.trust) for within in ranges(filters, ROUTES)]
-    elif filters.blind:
-        parts += [(drawn.where(spot_check.c.state == state), item.c.trust) for state in UNSETTLED]
-    if filters.state not in QUEUED:
-        if edge is not None or _is_more(connection, project, SETTLED, many):
-            near = _within(verdict.c.trust, edge, way)
-            parts += [(_settled(project, filters, route).where(*near), verdict.c.trust) for route in filters.routes]
+    told: list[Part] = [(select(item.c.id).where(*within, *there, ~is_blind(item.c.id)), item.c.trust) for within in ranges(filters)]
+    if filters.blind:
+        many = _many(connection, project, LOOKED_AT if left and way.most else way.most)
+        edge = _edge(connection, told, way) if left and way.most and filters.state is None else None
+        if edge is not None or _is_more(connection, project, many):
+            near = (*there, *_within(item.c.trust, edge, way))
+            parts += [(select(item.c.id).where(*within, *near, is_blind(item.c.id)), item.c.trust) for within in ranges(filters, ROUTES)]
         else:
-            ranked = drawn.join(verdict, and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id))
-            ranked = ranked.where(item.c.route.in_(filters.routes))
-            parts += [(ranked.where(spot_check.c.state == state), verdict.c.trust) for state in SETTLED]
-        parts += plain
-    else:
-        parts += [(select(item.c.id).where(*within, *there, ~is_blind(item.c.id)), item.c.trust) for within in ranges(filters)]
+            drawn = select(spot_check.c.item_id.label("id")).select_from(spot_check).join(item, item.c.id == spot_check.c.item_id)
+            drawn = drawn.where(spot_check.c.project_id == project.id, *stands(filters))
+            parts += [(drawn.where(spot_check.c.state == state), item.c.trust) for state in UNSETTLED]
+    parts += told
     return parts or [(select(item.c.id).where(false()), item.c.trust)], left
 
 
-def _edge(connection: Connection, plain: Sequence[Part], way: _Way) -> float | None:
-    """The rank up to which a filter looks at items that are no spot checks, in a list of all: of spot checks, too, none beyond it is among
+def _edge(connection: Connection, told: Sequence[Part], way: _Way) -> float | None:
+    """The rank up to which a filter looks at items that are no open spot checks, in a list of all: of those, too, none beyond it is among
     the first. So these, of which there may be tens of thousands, need not be sorted. None if fewer items are left."""
-    if not plain:
+    if not told:
         return None
-    first = _along(plain, way, LOOKED_AT).subquery()
+    first = _along(told, way, LOOKED_AT).subquery()
     last = func.min(first.c.rank) if way.falls else func.max(first.c.rank)
     count, edge = connection.execute(select(func.count(), last)).one()
     return None if count < LOOKED_AT else float(edge)
@@ -418,42 +406,23 @@ def _within(rank: ColumnElement[Any], edge: float | None, way: _Way) -> tuple[Co
 
 
 def _many(connection: Connection, project: Project, most: int) -> int:
-    """So many spot checks that it is faster to look for `most` of them along all items, in their order, than to sort them.
+    """So many open spot checks that it is faster to look for `most` of them along all items, in their order, than to sort them.
 
     Of n items of which k are spot checks that takes most * n / k steps, each half as long as one of the k of sorting. 0: never.
     """
     return isqrt(most * sum(count.items for count in routes_of(connection, project)) // 2) if most else 0
 
 
-def _is_more(connection: Connection, project: Project, states: Sequence[str], many: int) -> bool:
-    """Whether there are more spot checks in these states, in so many steps at most."""
+def _is_more(connection: Connection, project: Project, many: int) -> bool:
+    """Whether there are more open spot checks than so many, in as many steps at most."""
     if not many:
         return False
-    given = {"of_project": project.id, "states": states, "most": many + 1}
+    given = {"of_project": project.id, "most": many + 1}
     return int(connection.execute(_CHECKS_UP_TO, given).scalar_one()) > many
 
 
-_SOME_CHECKS = select(spot_check.c.item_id).where(
-    spot_check.c.project_id == bindparam("of_project"), spot_check.c.state.in_(among("states"))
-)
+_SOME_CHECKS = select(spot_check.c.item_id).where(spot_check.c.project_id == bindparam("of_project"), spot_check.c.state.in_(UNSETTLED))
 _CHECKS_UP_TO = select(func.count()).select_from(_SOME_CHECKS.limit(bindparam("most", type_=Integer)).subquery())
-
-
-def _settled(project: Project, filters: Filters, route: str) -> Select[Any]:
-    """The settled spot checks of a route along the verdicts, in the order of their trusts."""
-    of_it = (verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, verdict.c.route == route)
-    settled = exists().where(spot_check.c.item_id == verdict.c.item_id, spot_check.c.state.in_(SETTLED)).correlate(verdict)
-    stands_so = exists().where(item.c.id == verdict.c.item_id, item.c.route == route, *stands(filters)).correlate(verdict)
-    return select(verdict.c.item_id.label("id")).where(*of_it, settled, stands_so)
-
-
-def _place(project: Project, filters: Filters) -> ColumnElement[Any]:
-    """What an item is ranked by: its place in the tool's queue, and in other lists its own trust once it is a spot check no more."""
-    if filters.state in QUEUED:
-        return item.c.trust
-    own = select(verdict.c.trust).join(spot_check, spot_check.c.item_id == verdict.c.item_id)
-    own = own.where(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id, spot_check.c.state.in_(SETTLED))
-    return func.coalesce(own.correlate(item).scalar_subquery(), item.c.trust)
 
 
 def _in_group(project: Project, filters: Filters) -> tuple[ColumnElement[bool], ...]:

@@ -16,6 +16,7 @@ from annotriage.store.blindness import is_blind
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.gold import is_open_copy
 from annotriage.store.locks import lock_items
+from annotriage.store.places import place_under
 from annotriage.store.projects import Project, get_project
 from annotriage.store.schema import item, rerouting, spot_check, verdict
 from annotriage.store.schema import project as project_rows
@@ -175,8 +176,8 @@ def _verdicts(connection: Connection, project: Project, item_ids: Sequence[int],
 
 def _items(connection: Connection, project: Project, item_ids: Sequence[int], **values: Any) -> None:
     of_it = (verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
-    route, trust = (select(column).where(*of_it).scalar_subquery() for column in (verdict.c.route, verdict.c.shown_trust))
-    connection.execute(update(item).where(item.c.id.in_(item_ids)).values(route=route, trust=trust, **values))
+    route, place = select(verdict.c.route).where(*of_it).scalar_subquery(), place_under(project.reference_id)
+    connection.execute(update(item).where(item.c.id.in_(item_ids)).values(route=route, trust=place, **values))
 
 
 def routed(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, selec
 from annotriage.states import DeliveryState
 from annotriage.store.counters import chunks
 from annotriage.store.database import insert
+from annotriage.store.places import place_under
 from annotriage.store.projects import Project
 from annotriage.store.schema import delivery, item, verdict, work
 from annotriage.store.schema import project as projects
@@ -90,7 +91,8 @@ def cleared(connection: Connection, project: Project, former_id: int) -> bool:
 def behind(connection: Connection, project: Project, after: int, limit: int) -> list[int]:
     """Items with larger ids than `after` whose place in the queue is not that of their verdict under the current reference."""
     judged = (verdict.c.item_id == item.c.id) & (verdict.c.reference_id == project.reference_id)
-    differs = item.c.route.is_distinct_from(verdict.c.route) | item.c.trust.is_distinct_from(verdict.c.shown_trust)
+    place = place_under(project.reference_id)
+    differs = item.c.route.is_distinct_from(verdict.c.route) | item.c.trust.is_distinct_from(place)
     query = (
         select(item.c.id).outerjoin(verdict, judged).where(item.c.project_id == project.id, ~item.c.labelled, item.c.id > after, differs)
     )
@@ -100,9 +102,9 @@ def behind(connection: Connection, project: Project, after: int, limit: int) -> 
 def catch_up(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
     """Give these items the place in the queue of their verdict under the current reference."""
     mine = (verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
-    route, trust = (select(column).where(*mine).scalar_subquery() for column in (verdict.c.route, verdict.c.shown_trust))
+    route, place = select(verdict.c.route).where(*mine).scalar_subquery(), place_under(project.reference_id)
     for ids in chunks(item_ids):
-        connection.execute(update(item).where(item.c.id.in_(ids)).values(route=route, trust=trust))
+        connection.execute(update(item).where(item.c.id.in_(ids)).values(route=route, trust=place))
 
 
 def forget_deliveries(connection: Connection, project: Project, reference_id: int) -> bool:

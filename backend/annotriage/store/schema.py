@@ -193,7 +193,7 @@ item = Table(
     _of("dataset", name="shown_dataset_id", null=True),  # whose diversity the task shows
     # the verdict under the project's reference, for the queue
     Column("route", Text),
-    Column("trust", Float),  # as shown
+    Column("trust", Float),  # its place (store.places)
     Column("dismissed", Boolean, nullable=False, server_default=false()),  # out of the queue by a person: it is not strange
     Column("answer", Text, nullable=False, server_default="open"),  # open | resolved | disputed
     Column("labels", JSON),  # the answer, once resolved
@@ -252,7 +252,6 @@ verdict = Table(
     Column("failure", Text),  # states.Failure: what kept it from being judged
     Column("seconds", Float, nullable=False),
     Column("at", Float, nullable=False),
-    Index(None, "project_id", "reference_id", "route", "trust", "item_id"),
     Index(None, "project_id", "reference_id", "at"),
     # All that a preview counts by, in the order in which items come: an index in any other order is written all over the place.
     Index("ix_verdict_preview", "project_id", "reference_id", "label", "item_id", "score", "sureness"),

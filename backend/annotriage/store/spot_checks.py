@@ -14,6 +14,7 @@ from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import texts
 from annotriage.store.gold import is_copy, is_source
 from annotriage.store.items import AnsweredItem
+from annotriage.store.places import put_in_place
 from annotriage.store.projects import Project
 from annotriage.store.schema import DISAGREED, dataset, delivery, item, review, spot_check, verdict
 
@@ -164,6 +165,7 @@ def move(connection: Connection, moves: Sequence[Move]) -> list[int]:
             labels = None if step.labels is None else list(step.labels)
             if connection.execute(update(spot_check).where(*seen).values(state=step.to, labels=labels, answered_at=step.at)).rowcount:
                 moved.append(step.item_id)
+        put_in_place(connection, moved)
     return moved
 
 
@@ -272,7 +274,8 @@ def decide(connection: Connection, item_id: int, state: SpotCheckState, labels: 
     waiting = (spot_check.c.item_id == item_id, spot_check.c.state == SpotCheckState.DISAGREED)
     values = {"state": state, "labels": list(labels), "answered_at": time.time(), "decided_by": by}
     with recounted(connection, [item_id]):
-        connection.execute(update(spot_check).where(*waiting).values(values))
+        if connection.execute(update(spot_check).where(*waiting).values(values)).rowcount:
+            put_in_place(connection, [item_id])
 
 
 def outstanding(connection: Connection, project_id: int, reference_id: int) -> tuple[int, float | None]:

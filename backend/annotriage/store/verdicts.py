@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, one_of, recounted
 from annotriage.store.database import execute_columns, insert, insert_on
 from annotriage.store.locks import lock_items
+from annotriage.store.places import is_settled, put_in_place
 from annotriage.store.projects import Project
 from annotriage.store.schema import item, point, spot_check, thumbnail, verdict
 
@@ -65,22 +66,20 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
             }
             execute_columns(connection, _ROUTED, {"of": ids, **places})
         _write_spot_checks(connection, project, reference_id, judgements, now)
+        if reference_id == project.reference_id:
+            elsewhere = [judgement.item_id for judgement in judgements if judgement.trust != judgement.verdict.trust]
+            put_in_place(connection, elsewhere, is_settled())  # it was a spot check before, and hides nothing any more
     _write_pictures(connection, reference_id, judgements)
     if project.watch:
         return ids
-    deliveries.enqueue(
-        connection,
-        [
-            {
-                "item_id": judgement.item_id,
-                "reference_id": reference_id,
-                "project_id": project.id,
-                "labels": None if judgement.shown is None else list(judgement.shown),
-                "trust": judgement.trust,
-            }
-            for judgement in judgements
-        ],
-    )
+    sent: dict[str, Sequence[Any]] = {
+        "item_id": ids,
+        "reference_id": [reference_id] * len(ids),
+        "project_id": [project.id] * len(ids),
+        "labels": [judgement.shown for judgement in judgements],
+        "trust": [judgement.trust for judgement in judgements],
+    }
+    deliveries.enqueue_columns(connection, sent)
     if project.options.item_fields and reference_id == project.reference_id:
         for_people = {
             judgement.item_id: field_writes.FIRST if judgement.spot_check else judgement.trust
@@ -100,7 +99,7 @@ def _of_what_is_shown(connection: Connection, judgements: Sequence[Judgement]) -
     wanted = [judgement.item_id for judgement in judgements]
     lock_items(connection, wanted)
     for some in one_of(connection, item.c.id, wanted):
-        shown |= {row.id: row.media_hash for row in connection.execute(_SHOWN.where(some)).all()}
+        shown.update(connection.execute(_SHOWN.where(some)).all())  # an attribute of a row takes longer than to find it
     return [
         judgement for judgement in judgements if judgement.item_id in shown and judgement.media_hash in (None, shown[judgement.item_id])
     ]
@@ -115,7 +114,7 @@ def _write_verdicts(connection: Connection, project: Project, reference_id: int,
         "route": [one.route for one in found],
         "judged": [judgement.judged for judgement in judgements],
         "held_back": [judgement.held_back for judgement in judgements],
-        "labels": [list(one.labels) for one in found],
+        "labels": [one.labels for one in found],
         "label": [" + ".join(one.labels) for one in found],
         "cluster": [one.cluster for one in found],
         "confidence": [one.confidence for one in found],
@@ -123,7 +122,7 @@ def _write_verdicts(connection: Connection, project: Project, reference_id: int,
         "score": [one.score for one in found],
         "class_score": [one.class_score for one in found],
         "source_score": [one.source_score for one in found],
-        "members": [dict(one.members) for one in found],
+        "members": [_plain(one.members) for one in found],
         "p_value": [one.p_value for one in found],
         "outlier_score": [one.outlier_score for one in found],
         "trust": [one.trust for one in found],
@@ -134,6 +133,11 @@ def _write_verdicts(connection: Connection, project: Project, reference_id: int,
         "at": [now] * n,
     }
     execute_columns(connection, _adding_verdicts(connection.dialect.name), columns)
+
+
+def _plain(members: Mapping[str, float]) -> dict[str, float]:
+    """The same as a dictionary. It is not copied: a thousand new ones let Python look for garbage among all that it holds."""
+    return members if type(members) is dict else dict(members)
 
 
 # Statements of each batch are made once: to make and compile them takes as long as to write a hundred rows.

@@ -866,11 +866,6 @@ def upgrade() -> None:
         )
         batch_op.create_index("ix_verdict_preview", ["project_id", "reference_id", "label", "item_id", "score", "sureness"], unique=False)
         batch_op.create_index(batch_op.f("ix_verdict_project_id_reference_id_at"), ["project_id", "reference_id", "at"], unique=False)
-        batch_op.create_index(
-            batch_op.f("ix_verdict_project_id_reference_id_route_trust_item_id"),
-            ["project_id", "reference_id", "route", "trust", "item_id"],
-            unique=False,
-        )
 
     op.create_table(
         "version_comparison",
