@@ -13,14 +13,15 @@ import math
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, null, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Insert, Select, and_, bindparam, case, exists, func, null, or_, select, tuple_, update
 
 from annotriage.states import DeliveryState, Time
 from annotriage.store.blindness import is_hidden, is_unnamed
 from annotriage.store.counters import chunks
-from annotriage.store.database import execute_columns, insert, texts
+from annotriage.store.database import among, execute_columns, insert, insert_on, texts
 from annotriage.store.projects import Project
 from annotriage.store.schema import delivery, item, proposal_member, reference, spot_check, verdict
 from annotriage.store.schema import project as project_table
@@ -93,23 +94,29 @@ def enqueue(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     if not rows:
         return
     now = time.time()
-    add = insert(connection, delivery)
+    every = {"state": DeliveryState.PENDING, "attempts": 0, "not_before": 0.0, "at": now}
+    given = {name: [row[name] for row in rows] for name in rows[0]}
+    columns = {**{name: [value] * len(rows) for name, value in every.items()}, **given}
+    execute_columns(connection, _adding(connection.dialect.name), columns)
+    _read_back_first(connection, rows)
+
+
+@lru_cache(2)
+def _adding(dialect: str) -> Insert:
+    add = insert_on(dialect, delivery)
     state = delivery.c.state
     values = {name: add.excluded[name] for name in ("labels", "trust", "at")} | {
         "state": case((state == DeliveryState.PENDING, DeliveryState.PENDING), else_=DeliveryState.STALE),
         "attempts": 0,
         "not_before": case(
             (or_(state == DeliveryState.ANSWERED, state == DeliveryState.STALE), delivery.c.not_before),
-            (state == DeliveryState.UNKNOWN, now + AGREED_SECONDS),
+            (state == DeliveryState.UNKNOWN, add.excluded.at + AGREED_SECONDS),
             else_=0.0,
         ),
         "error": None,
     }
-    add = add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values)
-    every = {"state": DeliveryState.PENDING, "attempts": 0, "not_before": 0.0, "at": now}
-    given = {name: [row[name] for row in rows] for name in rows[0]}
-    execute_columns(connection, add, {**{name: [value] * len(rows) for name, value in every.items()}, **given})
-    _read_back_first(connection, rows)
+    written: Insert = add.on_conflict_do_update(index_elements=["item_id", "reference_id"], set_=values)
+    return written
 
 
 def expect_former(connection: Connection, project: Project, item_ids: Sequence[int]) -> None:
@@ -123,9 +130,7 @@ def expect_former(connection: Connection, project: Project, item_ids: Sequence[i
 
 def _read_back_first(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Of tasks from before the store was restored nobody knows whether they have their prediction already."""
-    projects = {row["project_id"] for row in rows}
-    restored = select(project_table.c.id).where(project_table.c.id.in_(projects), project_table.c.restored_at > 0).limit(1)
-    if connection.execute(restored).first() is None:
+    if connection.execute(_RESTORED, {"these": list({row["project_id"] for row in rows})}).first() is None:
         return
     older = select(item.c.id).join(project_table, project_table.c.id == item.c.project_id)
     older = older.where(item.c.at < project_table.c.restored_at, item.c.external_id.is_not(None))
@@ -133,6 +138,9 @@ def _read_back_first(connection: Connection, rows: Sequence[dict[str, Any]]) -> 
         pending = (tuple_(delivery.c.item_id, delivery.c.reference_id).in_(some), delivery.c.state == DeliveryState.PENDING)
         may_be_there = delivery.c.item_id.in_(older.where(item.c.id.in_([id for id, _ in some])))
         connection.execute(update(delivery).where(*pending, may_be_there).values(state=DeliveryState.UNKNOWN))
+
+
+_RESTORED = select(project_table.c.id).where(project_table.c.id.in_(among("these")), project_table.c.restored_at > 0).limit(1)
 
 
 def waiting(connection: Connection, project_id: int) -> dict[str, Waiting]:
@@ -249,15 +257,23 @@ def answered(connection: Connection, reference_id: int, item_ids: Sequence[int])
     Those that are being sent or read back, or whose outcome is unknown, are not among them.
     """
     taken: list[int] = []
+    until = time.time() + ANSWERED_SECONDS + ANSWERED_EACH * len(item_ids)
     for ids in chunks(item_ids):
-        mine = (delivery.c.reference_id == reference_id, delivery.c.item_id.in_(ids))
-        free = (delivery.c.state.in_((DeliveryState.PENDING, DeliveryState.ANSWERED)), delivery.c.owner.is_(None))
-        values = {"state": DeliveryState.ANSWERED, "not_before": time.time() + ANSWERED_SECONDS + ANSWERED_EACH * len(item_ids)}
-        taken += connection.execute(update(delivery).where(*mine, *free).values(values).returning(delivery.c.item_id)).scalars()
-        taken += connection.execute(
-            select(delivery.c.item_id).where(*mine, delivery.c.state.in_((DeliveryState.CONFIRMED, DeliveryState.REFUSED)))
-        ).scalars()
+        mine = {"of_reference": reference_id, "these": ids}
+        taken += connection.execute(_ANSWER, mine | {"until": until}).scalars()
+        taken += connection.execute(_OVER, mine).scalars()
     return taken
+
+
+# Made once, as people wait for them.
+_MINE = (delivery.c.reference_id == bindparam("of_reference"), delivery.c.item_id.in_(among("these")))
+_ANSWER = (
+    update(delivery)
+    .where(*_MINE, delivery.c.state.in_((DeliveryState.PENDING, DeliveryState.ANSWERED)), delivery.c.owner.is_(None))
+    .values(state=DeliveryState.ANSWERED, not_before=bindparam("until"))
+    .returning(delivery.c.item_id)
+)
+_OVER = select(delivery.c.item_id).where(*_MINE, delivery.c.state.in_((DeliveryState.CONFIRMED, DeliveryState.REFUSED)))
 
 
 def any_confirmed(connection: Connection, project_id: int, reference_id: int) -> bool:
