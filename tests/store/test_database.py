@@ -6,6 +6,7 @@ import itertools
 import math
 import shutil
 from contextlib import ExitStack, closing, suppress
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -16,7 +17,7 @@ from waiting import wait_until
 
 from annotriage.errors import StoreError
 from annotriage.states import DeliveryState
-from annotriage.store import DATABASE_TROUBLE, Store
+from annotriage.store import DATABASE_TROUBLE, Store, database
 from annotriage.store.database import KEPT, MANY, Watch, execute_many, insert, read_each, read_once
 from annotriage.store.projects import change_project, get_project, projects
 from annotriage.store.schema import delivery
@@ -120,6 +121,26 @@ class TestDatabaseOnPostgreSQL:
     def test_a_reading_transaction_cannot_write(self, store, filled):
         with store.reading() as connection, pytest.raises(DBAPIError, match="read-only"):
             change_project(connection, filled.project.id, title="Renamed")
+
+
+def test_between_two_writes_others_have_a_turn_and_nobody_waits_after_the_last(tmp_path, monkeypatch):
+    clock, slept = [100.0], []
+
+    def sleep(seconds):
+        slept.append(round(seconds, 6))
+        clock[0] += seconds
+
+    with closing(Store(f"sqlite:///{tmp_path / 'a.db'}")) as store:
+        monkeypatch.setattr(database, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+        clock[0] += 10
+        for _ in range(2):
+            with store.writing():
+                pass
+            slept.append("written")
+        clock[0] += 10
+        with store.writing():
+            pass
+    assert [wait for wait in slept if wait] == ["written", database.GAP_SECONDS, "written"]
 
 
 def test_sqlite_connections_keep_little_of_what_they_read(tmp_path):

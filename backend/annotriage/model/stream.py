@@ -5,6 +5,7 @@ The next items are decoded and run while the last are judged, in flat memory how
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -49,13 +50,18 @@ class Batch:
 
 
 def stream(
-    model: Model, items: Iterable[Item], settings: Settings, stages: Stages | None = None, size: BatchSize | None = None
+    model: Model,
+    items: Iterable[Item],
+    settings: Settings,
+    stages: Stages | None = None,
+    size: BatchSize | None = None,
+    begun: threading.Event | None = None,
 ) -> Iterator[Batch]:
     """Run all items through the model, in their order; every item comes out in exactly one batch.
 
     A broken item has its problem named and leaves the others alone. Pictures are kept at the size of a thumbnail.
     stages: where to note how long reading, decoding, the model, and the wait for them took. size: what an earlier stream found of the
-    model's batch size, to go on with.
+    model's batch size, to go on with. begun: set as the first batch is decoded: what else there is to do holds up nothing from then on.
     """
     stages = stages or Stages()
     workers = decoding_threads(settings)
@@ -65,7 +71,7 @@ def stream(
         try:
             for asked, piece in in_batches(items, size, stages):
                 decoded = decoding.submit(decode, piece, model, settings, stages)
-                waiting.append(running.submit(_run, model, piece, decoded, size, stages, asked))
+                waiting.append(running.submit(_run, model, piece, decoded, size, stages, asked, begun))
                 if len(waiting) > (min(workers, GROWING_AHEAD) if size.growing else workers):
                     yield _awaited(waiting.popleft(), stages)
             while waiting:
@@ -136,9 +142,19 @@ def _load(item: Item, model: Model, settings: Settings, out: Array) -> Loaded | 
     return loaded if loaded.picture is None else replace(loaded, picture=shrunk(loaded.picture, settings.thumbnail))
 
 
-def _run(model: Model, items: list[Item], loading: Future[Decoded], size: BatchSize, stages: Stages, asked: int) -> Batch:
+def _run(
+    model: Model,
+    items: list[Item],
+    loading: Future[Decoded],
+    size: BatchSize,
+    stages: Stages,
+    asked: int,
+    begun: threading.Event | None,
+) -> Batch:
     with stages.timed(Stage.STARVE):
         found, tensors = loading.result()
+    if begun is not None:
+        begun.set()
     started = time.perf_counter()
     problems = [result if isinstance(result, Problem) else None for result in found]
     rows = [row for row, problem in enumerate(problems) if problem is None]

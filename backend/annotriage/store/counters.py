@@ -6,12 +6,13 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, and_, bindparam, case, func, select
 
 from annotriage.states import UNSETTLED, AnswerState
-from annotriage.store.database import at_the_end, insert
+from annotriage.store.database import among, at_the_end, insert_on
 from annotriage.store.locks import lock_items
 from annotriage.store.schema import counter, item, item_dataset, spot_check, verdict
 
@@ -51,16 +52,23 @@ def _write(connection: Connection, changes: list[_Counts]) -> None:
     keys = sorted({key for key, which in sums if sums[key, which]})
     rows = [dict(zip(KEYS, key, strict=True)) | {which: sums[key, which] for which in COUNTS} for key in keys]
     if rows:
-        add = insert(connection, counter)
-        added = {which: counter.c[which] + add.excluded[which] for which in COUNTS}
-        connection.execute(add.on_conflict_do_update(index_elements=KEYS, set_=added), rows)
+        connection.execute(_adding(connection.dialect.name), rows)
+
+
+@lru_cache(2)
+def _adding(dialect: str) -> Insert:
+    add = insert_on(dialect, counter)
+    added = {which: counter.c[which] + add.excluded[which] for which in COUNTS}
+    written: Insert = add.on_conflict_do_update(index_elements=KEYS, set_=added)
+    return written
 
 
 def _counted(connection: Connection, ids: Sequence[int]) -> _Counts:
     """How many of these items each counter holds, of each of COUNTS."""
     found = _Counts()
-    for some in one_of(connection, verdict.c.item_id, ids):
-        for row in connection.execute(_COUNTED.where(some)):
+    listed = [json.dumps(list(ids))] if connection.dialect.name == "sqlite" else list(chunks(ids))
+    for some in listed:
+        for row in connection.execute(_counted_of(connection.dialect.name), {"listed": some}):
             for which, number in zip(COUNTS, row[len(KEYS) :], strict=True):
                 found[tuple(row[: len(KEYS)]), which] += number
     return found
@@ -78,6 +86,14 @@ _COUNTED = (
     .where(~item.c.labelled, ~item.c.gone)
     .group_by(*_OF_COUNTER)
 )
+
+
+@lru_cache(2)
+def _counted_of(dialect: str) -> Select[Any]:
+    """As _COUNTED, of items that are listed as `one_of` lists them. Every transaction of the worker asks it twice, so it is made once."""
+    if dialect != "sqlite":
+        return _COUNTED.where(verdict.c.item_id.in_(among("listed")))
+    return _COUNTED.where(verdict.c.item_id.in_(select(func.json_each(bindparam("listed")).table_valued("value").c.value)))
 
 
 def one_of(connection: Connection, column: ColumnElement[int], ids: Sequence[int]) -> Iterator[ColumnElement[bool]]:

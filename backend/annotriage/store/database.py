@@ -102,6 +102,7 @@ class Database:
         # On SQLite every transaction sees the state of its first query; PostgreSQL must be asked for it.
         self._snapshot: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._gives_way = self.is_sqlite and checkpoints
+        self._next_turn = 0.0
         self.file = Path(str(engine.url.database)).absolute()
         self._opened: tuple[int, int] | None = None
         self._refused = ""  # why this code may no longer touch the database
@@ -129,15 +130,12 @@ class Database:
     def _transaction(self, *, keep: bool) -> Iterator[Connection]:
         self._check()
         last: dict[Callable[[Connection, list[Any]], None], list[Any]] = {}
-        with self._writer() as connection:
-            with connection.execution_options(last=last).begin() as transaction:
-                yield connection
-                for act, parts in last.items():
-                    act(connection, parts)
-                if not keep:
-                    transaction.rollback()
-            if self._gives_way:
-                time.sleep(GAP_SECONDS)
+        with self._writer() as connection, connection.execution_options(last=last).begin() as transaction:
+            yield connection
+            for act, parts in last.items():
+                act(connection, parts)
+            if not keep:
+                transaction.rollback()
 
     def compact(self) -> None:
         """Let what was overwritten leave SQLite's log, too, unless somebody reads it at this moment: then it does so later."""
@@ -169,6 +167,7 @@ class Database:
         until = time.monotonic() + BUSY_SECONDS
         if self._gives_way:
             self._turn.acquire()
+            time.sleep(max(0.0, self._next_turn - time.monotonic()))
             until = time.monotonic() + BUSY_SECONDS
         elif not self._turn.acquire(timeout=BUSY_SECONDS):  # people wait for the web process: who comes last waits no longer
             raise StoreError("the database could not be written to: others have been writing for too long; try again in a moment")
@@ -176,6 +175,7 @@ class Database:
             with self.engine.connect().execution_options(writing=True, until=until) as connection:
                 yield connection
         finally:
+            self._next_turn = time.monotonic() + GAP_SECONDS
             self._turn.release()
 
     def _know_file(self) -> None:

@@ -258,15 +258,23 @@ def answered(connection: Connection, reference_id: int, item_ids: Sequence[int])
     Those that are being sent or read back, or whose outcome is unknown, are not among them.
     """
     taken: list[int] = []
+    until = time.time() + ANSWERED_SECONDS + ANSWERED_EACH * len(item_ids)
     for ids in chunks(item_ids):
-        mine = (delivery.c.reference_id == reference_id, delivery.c.item_id.in_(ids))
-        free = (delivery.c.state.in_((DeliveryState.PENDING, DeliveryState.ANSWERED)), delivery.c.owner.is_(None))
-        values = {"state": DeliveryState.ANSWERED, "not_before": time.time() + ANSWERED_SECONDS + ANSWERED_EACH * len(item_ids)}
-        taken += connection.execute(update(delivery).where(*mine, *free).values(values).returning(delivery.c.item_id)).scalars()
-        taken += connection.execute(
-            select(delivery.c.item_id).where(*mine, delivery.c.state.in_((DeliveryState.CONFIRMED, DeliveryState.REFUSED)))
-        ).scalars()
+        mine = {"of_reference": reference_id, "these": ids}
+        taken += connection.execute(_ANSWER, mine | {"until": until}).scalars()
+        taken += connection.execute(_OVER, mine).scalars()
     return taken
+
+
+# Made once, as people wait for them.
+_MINE = (delivery.c.reference_id == bindparam("of_reference"), delivery.c.item_id.in_(among("these")))
+_ANSWER = (
+    update(delivery)
+    .where(*_MINE, delivery.c.state.in_((DeliveryState.PENDING, DeliveryState.ANSWERED)), delivery.c.owner.is_(None))
+    .values(state=DeliveryState.ANSWERED, not_before=bindparam("until"))
+    .returning(delivery.c.item_id)
+)
+_OVER = select(delivery.c.item_id).where(*_MINE, delivery.c.state.in_((DeliveryState.CONFIRMED, DeliveryState.REFUSED)))
 
 
 def any_confirmed(connection: Connection, project_id: int, reference_id: int) -> bool:

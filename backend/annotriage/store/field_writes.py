@@ -85,7 +85,7 @@ def queue(connection: Connection, project_id: int, trusts: Mapping[int, float], 
     rows = [{"item_id": id, "project_id": project_id, "state": FieldWriteState.PENDING, "trust": trust} for id, trust in trusts.items()]
     if rows:
         execute_many(connection, _adding(connection.dialect.name), rows)
-    for some in one_of(connection, field_write.c.item_id, others):
+    for some in one_of(connection, field_write.c.item_id, others) if others else ():
         connection.execute(update(field_write).where(some).values(_AGAIN))
 
 

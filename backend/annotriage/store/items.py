@@ -7,11 +7,11 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from annotriage.labeling_tool import Task
 from annotriage.store.counters import chunks, recounted
-from annotriage.store.database import insert
+from annotriage.store.database import among, insert
 from annotriage.store.datasets import batch_of, file_items
 from annotriage.store.deliveries import expect_former
 from annotriage.store.erased import without_erased
@@ -102,11 +102,15 @@ def asked_for_more(connection: Connection, project: Project) -> list[str]:
 
 def find_items(connection: Connection, project_id: int, external_ids: Iterable[str]) -> dict[str, Found]:
     """The items of these tasks, by task id."""
-    query = select(item.c.external_id, item.c.id, item.c.gone).where(item.c.project_id == project_id)
     found: dict[str, Found] = {}
     for ids in chunks(list(external_ids)):
-        found |= {task: Found(*row) for task, *row in connection.execute(query.where(item.c.external_id.in_(ids)))}
+        found |= {task: Found(*row) for task, *row in connection.execute(_FOUND, {"of_project": project_id, "these": ids})}
     return found
+
+
+_FOUND = select(item.c.external_id, item.c.id, item.c.gone).where(
+    item.c.project_id == bindparam("of_project"), item.c.external_id.in_(among("these"))
+)
 
 
 def change_media(connection: Connection, project: Project, item_id: int, media: str) -> None:

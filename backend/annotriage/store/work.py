@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Float, Integer, Select, and_, bindparam, case, func, or_, select, update
 
 from annotriage.store import deliveries, jobs
 from annotriage.store.counters import chunks
-from annotriage.store.database import insert, read_once
+from annotriage.store.database import among, insert, read_once
 from annotriage.store.locks import lock_items
 from annotriage.store.schema import delivery, field_write, heartbeat, item, project, work
 
@@ -92,50 +92,61 @@ def claim(connection: Connection, owner: str, most: int, without: Collection[int
 
     without: references under which the owner can judge nothing.
     """
-    now = time.time()
-    due = and_(
-        work.c.not_before <= now,
-        or_(work.c.lease_until.is_(None), work.c.lease_until < now),
-        work.c.project_id.in_(select(project.c.id).where(~project.c.gone)),
-        *_other_than(without),
-    )
-    first = connection.execute(
-        select(work.c.project_id, work.c.reference_id, work.c.attempts, work.c.id)
-        .where(due)
-        .order_by(work.c.urgent.desc(), work.c.id)
-        .limit(1)
-    ).one_or_none()
+    given = {"now": time.time(), "without": list(without)}
+    first = connection.execute(_FIRST, given).one_or_none()
     if first is None:
         return None
     suspect = bool(first.attempts >= SUSPECT)
     if suspect:
-        chosen = select(work.c.id).where(due, work.c.id == first.id)
+        chosen, given = _SUSPECT, given | {"first": first.id}
     else:
-        same = (work.c.project_id == first.project_id, work.c.reference_id == first.reference_id, work.c.attempts < SUSPECT)
-        chosen = select(work.c.id).where(due, *same).order_by(work.c.urgent.desc(), work.c.id).limit(most)
-    ids = connection.execute(chosen.with_for_update(skip_locked=True)).scalars().all()
+        chosen, given = _TOGETHER, given | {"of_project": first.project_id, "of_reference": first.reference_id, "most": most}
+    ids = connection.execute(chosen, given).scalars().all()
     if not ids:
         return None
+    taken = {"by": owner, "until": time.time() + LEASE_SECONDS, "more": int(not suspect)}
     for some in chunks(ids):
-        taken = {"owner": owner, "lease_until": now + LEASE_SECONDS, "attempts": work.c.attempts + int(not suspect)}
-        connection.execute(update(work).where(work.c.id.in_(some)).values(taken))
-    columns = (*_ITEM, work.c.attempts, work.c.tries, work.c.id.label("work_id"))
-    query = select(*columns).join(work, work.c.item_id == item.c.id).order_by(work.c.id)
-    rows = [ClaimedItem(**row._mapping) for some in chunks(ids) for row in connection.execute(query.where(work.c.id.in_(some)))]
+        connection.execute(_TAKE, taken | {"these": some})
+    rows = [ClaimedItem(**row._mapping) for some in chunks(ids) for row in connection.execute(_TAKEN, {"these": some})]
     return Claim(first.project_id, first.reference_id, rows, suspect)
 
 
-def _other_than(references: Collection[int]) -> list[ColumnElement[bool]]:
-    return [work.c.reference_id.not_in(references)] if references else []
+# Made once: people wait for some claims, and to make these takes longer than to execute them.
+_NOW = bindparam("now", type_=Float)
+_DUE = and_(
+    work.c.not_before <= _NOW,
+    or_(work.c.lease_until.is_(None), work.c.lease_until < _NOW),
+    work.c.reference_id.not_in(among("without")),
+)
+_CONNECTED = work.c.project_id.in_(select(project.c.id).where(~project.c.gone))
+_IN_TURN = (work.c.urgent.desc(), work.c.id)
+_FIRST = select(work.c.project_id, work.c.reference_id, work.c.attempts, work.c.id).where(_DUE, _CONNECTED).order_by(*_IN_TURN).limit(1)
+_SUSPECT = select(work.c.id).where(_DUE, _CONNECTED, work.c.id == bindparam("first")).with_for_update(skip_locked=True)
+_TOGETHER = (
+    select(work.c.id)
+    .where(_DUE, _CONNECTED, work.c.project_id == bindparam("of_project"), work.c.reference_id == bindparam("of_reference"))
+    .where(work.c.attempts < SUSPECT)
+    .order_by(*_IN_TURN)
+    .limit(bindparam("most", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+_TAKE = (
+    update(work)
+    .where(work.c.id.in_(among("these")))
+    .values(owner=bindparam("by"), lease_until=bindparam("until"), attempts=work.c.attempts + bindparam("more", type_=Integer))
+)
+_TAKEN = (
+    select(*_ITEM, work.c.attempts, work.c.tries, work.c.id.label("work_id"))
+    .join(work, work.c.item_id == item.c.id)
+    .where(work.c.id.in_(among("these")))
+    .order_by(work.c.id)
+)
+_ANY = select(work.c.id).where(_DUE).order_by(*_IN_TURN).limit(1)
 
 
 def anything_due(connection: Connection, without: Collection[int] = ()) -> bool:
     """Whether `claim` may find something: asked first, so that idle workers do not take turns at writing."""
-    now = time.time()
-    due = select(work.c.id).where(
-        work.c.not_before <= now, or_(work.c.lease_until.is_(None), work.c.lease_until < now), *_other_than(without)
-    )
-    return connection.execute(due.order_by(work.c.urgent.desc(), work.c.id).limit(1)).scalar_one_or_none() is not None
+    return connection.execute(_ANY, {"now": time.time(), "without": list(without)}).scalar_one_or_none() is not None
 
 
 def renew(connection: Connection, owner: str) -> None:
@@ -152,7 +163,10 @@ def begin(connection: Connection, owner: str, work_ids: Sequence[int]) -> None:
 def finish(connection: Connection, work_ids: Sequence[int]) -> None:
     """These items are judged. What nobody holds any more is to be judged anew: the item shows something else by now."""
     for ids in chunks(work_ids):
-        connection.execute(work.delete().where(work.c.id.in_(ids), work.c.owner.is_not(None)))
+        connection.execute(_FINISH, {"these": ids})
+
+
+_FINISH = work.delete().where(work.c.id.in_(among("these")), work.c.owner.is_not(None))
 
 
 def put_off(connection: Connection, work_ids: Sequence[int], until: float, *, tried: bool = False) -> None:

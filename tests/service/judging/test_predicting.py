@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -15,6 +14,7 @@ from annotriage.errors import UnknownError
 from annotriage.labeling_tool import Shown
 from annotriage.service.judging import predicting
 from annotriage.service.judging.predicting import MOST_WAITED_FOR, MOST_WAITING, StorePredictor
+from annotriage.service.operations.calls import Bell, Foretold
 from annotriage.store import items, work
 from annotriage.store.inbox import unread
 from annotriage.store.jobs import jobs_of
@@ -30,15 +30,16 @@ def predictor(process):
 
 
 @pytest.fixture
-def waited(monkeypatch):
+def waited(process):
     """The ids of the threads that waited before they looked at the store again."""
     waited = set()
 
-    def sleep(seconds):
-        waited.add(threading.get_ident())
-        time.sleep(seconds)
+    class Heard(Bell):
+        def wait(self, heard, seconds):
+            waited.add(threading.get_ident())
+            super().wait(heard, seconds)
 
-    monkeypatch.setattr(predicting, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+    process.judged = Heard()
     return waited
 
 
@@ -125,12 +126,45 @@ def test_an_unknown_task_is_judged_before_all_others_and_answered(triaged, proce
     assert delivery_states(process, project)["answered"] == 1
 
 
+def test_who_waits_looks_again_as_soon_as_the_worker_has_judged(triaged, process, predictor, worker, waited, monkeypatch, picture, digits):
+    monkeypatch.setattr(predicting, "ASK_SECONDS", 1e6)  # by itself it would never look again
+    process.settings = replace(process.settings, predict_seconds=LONG)
+    process.tell_judged = process.judged.ring
+    _, tool, _ = triaged
+    task = tool.add(picture(digits.incoming[0][40]))
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(predictor.predictions("1", records([task]))), daemon=True)
+    asking.start()
+    wait_until(lambda: waited, what="for the call to wait")
+    worker.judge.step()
+    wait_until(lambda: answers, what="for the answer")
+    assert answers[0] is not None
+
+
+def test_the_worker_is_told_of_a_new_task_before_it_is_written_down(triaged, process, predictor, picture, digits):
+    project, tool, _ = triaged
+    first, second = (tool.add(picture(digits.incoming[0][number])) for number in (40, 41))
+    told = []
+
+    def foretell(foretold):
+        with process.store.reading() as connection:
+            told.append((foretold, [*items.find_items(connection, project.id, [first.id, second.id])]))
+
+    process.foretell = foretell
+    assert predictor.predictions("1", records([first])) is None
+    assert predictor.predictions("1", records([second])) is None
+    assert told == [
+        ([Foretold("1", project.classes, first.id, first.media)], []),
+        ([Foretold("1", project.classes, second.id, second.media)], [first.id]),
+    ]
+
+
 def test_a_task_that_is_not_judged_in_time_is_delivered_later(triaged, process, predictor, worker, monkeypatch, picture, digits):
     project, tool, _ = triaged
     task = tool.add(picture(digits.incoming[0][40]))
     clock = [1000.0]
-    turned = SimpleNamespace(monotonic=lambda: clock[0], sleep=lambda seconds: clock.append(clock.pop() + seconds))
-    monkeypatch.setattr(predicting, "time", turned)
+    monkeypatch.setattr(predicting, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    process.judged = SimpleNamespace(rung=0, wait=lambda heard, seconds: clock.append(clock.pop() + seconds))
     assert predictor.predictions("1", records([task])) is None
     assert clock[0] == pytest.approx(1000.3, abs=predicting.ASK_SECONDS)
     worker.settle()

@@ -20,12 +20,27 @@ from waiting import wait_until
 
 from annotriage.errors import SettingError, StoreError
 from annotriage.labeling_tool import Check
+from annotriage.service.operations.calls import Foretold, tell
 from annotriage.service.operations.joining import REFUSED
 from annotriage.service.operations.process import JOINING, Process
-from annotriage.service.operations.serve import RESTART, ROLES, SILENT, SOUND_SECONDS, STOPS, Children, SpawnedChild, heed, looking, serve
+from annotriage.service.operations.serve import (
+    RESTART,
+    ROLES,
+    SILENT,
+    SOUND_SECONDS,
+    STOPS,
+    Children,
+    SpawnedChild,
+    heed,
+    listen,
+    looking,
+    serve,
+)
 from annotriage.settings import ServiceSettings
 from annotriage.store import Store, work
 from annotriage.store.schema import heartbeat
+
+TASK = Foretold("3", ("a", "b"), "41", "https://example.com/1.jpg")
 
 
 @dataclass
@@ -47,8 +62,8 @@ class FakeChild:
     def join(self, timeout):
         self.calls.append("join")
 
-    def call(self):
-        self.calls.append("call")
+    def call(self, foretold=()):
+        self.calls.append(list(foretold) or "call")
 
     def kill(self):
         self.calls.append("kill")
@@ -77,9 +92,11 @@ def test_each_child_is_started_once(children):
 def test_the_worker_alone_is_called(children):
     watched, started, _ = children
     watched.call_worker()  # none is there yet
+    watched.foretell([TASK])
     watched.watch()
+    watched.foretell([TASK])
     watched.call_worker()
-    assert {role: child.calls for role, (child,) in started.items()} == {"worker": ["call"], "jobs": []}
+    assert {role: child.calls for role, (child,) in started.items()} == {"worker": [[TASK], "call"], "jobs": []}
 
 
 def test_calls_reach_a_child_and_its_parents_end_ends_it(process):
@@ -92,9 +109,25 @@ def test_calls_reach_a_child_and_its_parents_end_ends_it(process):
     listening.start()
     wait_until(process.called.is_set, what="for the call")
     assert not process.stopping.is_set()
+    foretold = []
+    process.foretold = foretold.append
+    child.call([TASK])
+    wait_until(lambda: foretold == [TASK], what="for what is foretold")
     child.stop()
     wait_until(process.stopping.is_set, what="for the end")
     child.call()  # it is gone by now
+
+
+def test_what_a_child_tells_is_heard_until_it_ends():
+    theirs, telling = multiprocessing.Pipe(duplex=False)
+    rung = threading.Event()
+    listening = threading.Thread(target=listen, args=(theirs, rung.set), daemon=True)
+    listening.start()
+    tell(telling.fileno())
+    wait_until(rung.is_set, what="for what it tells")
+    telling.close()
+    wait_until(lambda: not listening.is_alive(), what="for the end")
+    assert theirs.closed
 
 
 def test_a_child_that_dies_again_and_again_is_started_later_each_time_and_holds_up_no_other(children):
@@ -247,7 +280,7 @@ def served(tmp_path, monkeypatch):
     def served(run, say):
         said, started = [], {}
 
-        def start_child(role, settings, config, host, joined):
+        def start_child(role, settings, config, host, joined, judged):
             started[role] = FakeChild(role, os.getppid())
             started[role].host = host
             return started[role]

@@ -6,8 +6,10 @@ Items of one project and reference at a time, in one stream: media of the next o
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, Queue
@@ -25,6 +27,7 @@ from annotriage.model.stream import Batch, stream
 from annotriage.service.judging.check_assignment import Blocks, Draw, current_draw, failed, judgements
 from annotriage.service.judging.kept_model import load_kept_model, refuse_changed
 from annotriage.service.judging.media import MediaReader, Reading
+from annotriage.service.operations.calls import Foretold
 from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import SOON, Loop, Step
 from annotriage.service.operations.process import Process
@@ -76,6 +79,8 @@ class Judge:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._reader = MediaReader(process.settings, process.server)
+        self._drawing = ThreadPoolExecutor(1, "draw")
+        process.foretold = self._expect
         self._ahead: Queue[_Claimed] = Queue(maxsize=AHEAD)
         self._models: dict[int, _Opened] = {}
         self._at_hand: set[int] = set()  # work that is claimed, and not finished or given back
@@ -104,8 +109,14 @@ class Judge:
         self._process.called.wait(seconds)
         self._process.called.clear()
 
+    def _expect(self, foretold: Foretold) -> None:
+        """Have media fetched whose item is being written down: most of the time until it is claimed they are on their way."""
+        with suppress(AnnotriageError):  # whatever is wrong with it is told when it is claimed
+            self._reader.expect(self._process.named_project(foretold.project, foretold.classes), foretold.task, foretold.media)
+
     def claim_ahead(self) -> bool:
         """Claim the next items, unless enough are claimed already; whether there were any. For one thread alone."""
+        self._reader.forget_unread()
         if self._ahead.full():
             return False
         claimed = self._claim()
@@ -131,6 +142,7 @@ class Judge:
 
     def close(self) -> None:
         """Let go of all connections; what is claimed is given back as the process takes leave."""
+        self._drawing.shutdown(wait=False, cancel_futures=True)
         self._reader.close()
 
     def _claim(self) -> _Claimed | None:
@@ -213,6 +225,7 @@ class Judge:
                 if claimed.reference_id in present.references:  # else another one has taken over meanwhile
                     done = record(connection, present, claimed.reference_id, some)
                 work.finish(connection, [claimed.rows[id].work_id for id in done if id not in later])
+            self._process.tell_judged()
         if later or project.trouble is not None:
             with self._process.store.writing() as connection:
                 change_project(connection, project.id, trouble=None)
@@ -260,11 +273,21 @@ class Judge:
             for row in claimed.rows.values()
             if row.attempts >= work.GIVEN_UP
         ]
-        with self._process.store.reading() as connection:
-            draw = current_draw(connection, claimed.project, claimed.reference_id, list(claimed.rows), self._blocks)
-        for batch in gathered(stream(opened.model, self._items(claimed, reference, later, found), settings, size=opened.size)):
-            found += judged_batch(claimed.project, claimed.rows, reference, draw, batch, settings.thumbnail)
+        begun = threading.Event()
+        drawing = self._drawing.submit(self._draw, claimed, begun)
+        items = self._items(claimed, reference, later, found)
+        try:
+            for batch in gathered(stream(opened.model, items, settings, size=opened.size, begun=begun)):
+                found += judged_batch(claimed.project, claimed.rows, reference, drawing.result(), batch, settings.thumbnail)
+        finally:
+            begun.set()
         return found, later
+
+    def _draw(self, claimed: _Claimed, begun: threading.Event) -> Draw:
+        """The draw for what is claimed, made while the model runs: until then it would only hold up those who fetch and decode."""
+        begun.wait()
+        with self._process.store.reading() as connection:
+            return current_draw(connection, claimed.project, claimed.reference_id, list(claimed.rows), self._blocks)
 
     def _items(self, claimed: _Claimed, reference: Reference, later: dict[int, int], found: list[Judgement]) -> Iterator[Item]:
         """The items whose media are there; the others are noted for later, after a few tries as failed for the time being."""

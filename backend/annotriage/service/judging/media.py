@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -18,6 +20,8 @@ from annotriage.settings import ServiceSettings
 from annotriage.states import Failure
 
 AHEAD = 64  # items whose media are fetched and not used yet
+EXPECTED = 8  # media that are fetched before their items are claimed: nobody waits for more at a time
+EXPECTED_SECONDS = 10.0  # for which they are kept
 
 
 class HasMedia(Protocol):
@@ -57,6 +61,7 @@ class MediaReader:
         self._threads = ThreadPoolExecutor(settings.media_connections, "media")
         self._places = threading.Semaphore(AHEAD)
         self._lock = threading.Lock()
+        self._expected: dict[tuple[str, str, str], tuple[float, Future[bytes]]] = {}
         self._last_turn = threading.Event()
         self._last_turn.set()
 
@@ -66,24 +71,49 @@ class MediaReader:
         with self._lock:
             before, self._last_turn = self._last_turn, turn
         reading: Reading[Row] = Reading(self._places, len(rows))
+        left = deque(rows)
 
         def start() -> None:
+            row = left.popleft()
+            reading.started.put((row, self._threads.submit(self._item, tool, row)))
+
+        def start_others() -> None:
             try:
                 # Places go to what is used first: taken by later items they would never come free.
                 while not before.wait(0.05) and not reading.given_up.is_set():
                     pass
-                for row in rows:
+                while left:
                     self._places.acquire()
                     if reading.given_up.is_set():
                         self._places.release()
                         return
-                    reading.started.put((row, self._threads.submit(self._item, tool, row)))
+                    start()
             finally:
                 turn.set()
 
-        reading.ahead = threading.Thread(target=start, name="media-ahead", daemon=True)
-        reading.ahead.start()
+        while left and before.is_set() and self._places.acquire(blocking=False):  # most often there is room, and no thread is needed
+            start()
+        if left or not before.is_set():
+            reading.ahead = threading.Thread(target=start_others, name="media-ahead", daemon=True)
+            reading.ahead.start()
+        else:
+            turn.set()
         return reading
+
+    def expect(self, tool: ToolProject, task: str, media: str) -> None:
+        """Fetch the media of a task that will be read in a moment: what is read then is this, or why it could not be fetched."""
+        self.forget_unread()
+        with self._lock, suppress(RuntimeError):  # it is closed
+            if len(self._expected) < EXPECTED and (tool.id, task, media) not in self._expected and not is_data_uri(media):
+                fetched = self._threads.submit(self._content, tool, task, media, f"task {task}")
+                self._expected[tool.id, task, media] = time.monotonic(), fetched
+
+    def forget_unread(self) -> None:
+        """Let go of what was expected and is not read after all."""
+        before = time.monotonic() - EXPECTED_SECONDS
+        with self._lock:
+            for key in [key for key, (began, _) in self._expected.items() if began < before]:
+                self._expected.pop(key)[1].cancel()
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -93,7 +123,10 @@ class MediaReader:
     def _item(self, tool: ToolProject, row: HasMedia) -> Item | MediaUnavailable:
         where = f"task {row.external_id or row.marker}"
         try:
-            return Item(str(row.id), self._content(tool, row, where), group=row.group, path=where)
+            with self._lock:
+                _, expected = self._expected.pop((tool.id, row.external_id or "", row.media), (0.0, None))
+            content = self._content(tool, row.external_id or "", row.media, where) if expected is None else expected.result()
+            return Item(str(row.id), content, group=row.group, path=where)
         except MediaUnavailable as error:
             return error
         except (ToolRefused, ToolUnavailable) as error:  # neither is this item's fault
@@ -102,12 +135,12 @@ class MediaReader:
             failure = error.failure if isinstance(error, MediaError) else Failure.ADDRESS
             return Item(str(row.id), None, group=row.group, path=where, problem=Problem(failure, str(error)))
 
-    def _content(self, tool: ToolProject, row: HasMedia, where: str) -> bytes:
-        if not row.media:
+    def _content(self, tool: ToolProject, task: str, media: str, where: str) -> bytes:
+        if not media:
             raise MediaError(Failure.ADDRESS, f"{where}: its data names no picture; correct the task's data")
-        if is_data_uri(row.media):
-            return decode_data_uri(row.media)
-        return self._fetcher.get(tool.media_address(row.media, row.external_id or ""), where)
+        if is_data_uri(media):
+            return decode_data_uri(media)
+        return self._fetcher.get(tool.media_address(media, task), where)
 
 
 class Reading(Generic[Row]):

@@ -8,11 +8,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
-from annotriage.errors import Overloaded, UnknownError
+from annotriage.errors import Overloaded, ToolError, UnknownError
 from annotriage.labeling_tool import Event, Shown, Task
 from annotriage.service.guarantee.model_choice import ask_training
 from annotriage.service.judging.arrivals import Arrivals
+from annotriage.service.operations.calls import Foretold
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import DeliveryState
@@ -21,8 +23,9 @@ from annotriage.store.counters import chunks
 from annotriage.store.predictions import Known, Predictions, hurry, known_predictions, version_shown
 from annotriage.store.projects import Project, before_of, project_of
 
-ASK_SECONDS, SOONEST = 0.05, 0.004  # between two looks at the store, at most and at least; meanwhile a tenth of what was waited already
+ASK_SECONDS = 0.05  # between two looks at the store where another replica judges; our own worker tells
 MOST_WAITED_FOR = 200  # missing predictions; more than these take longer than anybody waits
+MOST_FORETOLD = 4  # of the tasks of one request
 AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait
 MOST_TAKEN = 12  # webhooks that are written down at the same time: the other threads are for people
 FULL_SECONDS = 1.0  # between two looks whether the inbox is full
@@ -40,6 +43,7 @@ class StorePredictor:
         self._waiting = threading.BoundedSemaphore(MOST_WAITING)
         self._taking = threading.BoundedSemaphore(MOST_TAKEN)
         self._arrivals = Arrivals(self._put)
+        self._seen: dict[str, Project] = {}  # projects as they were last read, for what is told before they are read again
         self._full: tuple[float, bool] = (0.0, False)  # until when it is believed, and whether the inbox is full
 
     def classes_of(self, project: str) -> tuple[str, ...]:
@@ -55,7 +59,7 @@ class StorePredictor:
 
     def predictions(self, project: str, records: Sequence[Mapping[str, object]]) -> tuple[str, list[Shown]] | None:
         """A prediction for each record, in order. None where one of them is being delivered, is not there in time, or in watch mode."""
-        ids = [str(record.get("id", "")) for record in records]
+        ids, heard = [str(record.get("id", "")) for record in records], self._process.judged.rung
         with self._store.reading() as connection:
             found = known_predictions(connection, project, ids)
         if found is None:
@@ -63,11 +67,8 @@ class StorePredictor:
         if found.watch:
             return None
         if missing := {id for id in ids if id not in found.by_task}:
-            if not self._wait_for(project, [record for record in records if str(record.get("id", "")) in missing]):
-                return None
-            with self._store.reading() as connection:
-                found = known_predictions(connection, project, ids)
-            if found is None or any(id not in found.by_task for id in ids):
+            found = self._wait_for(project, ids, [record for record in records if str(record.get("id", "")) in missing], heard)
+            if found is None:
                 return None
         taken = self._take(project, ids, found)
         return None if taken is None else (taken.version, [_shown(id, taken.by_task[id]) for id in ids])
@@ -125,50 +126,63 @@ class StorePredictor:
             now = known_predictions(connection, project, ids)
         return now if now is not None and now.reference_id == found.reference_id and all(id in now.by_task for id in ids) else None
 
-    def _wait_for(self, project: str, records: Sequence[Mapping[str, object]]) -> bool:
-        """Have tasks judged at once: whether all of them were, in time."""
-        few = len(records) <= MOST_WAITED_FOR
-        missing = self._hurry(project, records, urgent=few)
+    def _wait_for(self, project: str, ids: Sequence[str], missing: Sequence[Mapping[str, object]], heard: int) -> Predictions | None:
+        """Have those of these tasks that are missing judged at once: the predictions of all, None if they are not there in time.
+
+        heard: how often the worker had told of verdicts when they were missing.
+        """
+        few = len(missing) <= MOST_WAITED_FOR
+        self._hurry(project, missing, urgent=few)
         if few:
             self._process.call_worker()
         if not few or not self._waiting.acquire(blocking=False):
-            log("predictions are missing, and will be delivered", project=project, tasks=len(records))
-            return False
+            log("predictions are missing, and will be delivered", project=project, tasks=len(missing))
+            return None
         try:
-            return self._wait(project, missing)
+            return self._wait(project, ids, heard)
         finally:
             self._waiting.release()
 
-    def _wait(self, project: str, missing: list[str]) -> bool:
-        """Look until these tasks are judged, for as long as the settings allow: whether they are."""
-        began = time.monotonic()
-        end = began + self._process.settings.predict_seconds
+    def _wait(self, project: str, ids: Sequence[str], heard: int) -> Predictions | None:
+        """Look until these tasks are judged, for as long as the settings allow: their predictions, None if they are not."""
+        judged, end = self._process.judged, time.monotonic() + self._process.settings.predict_seconds
         while time.monotonic() < end and not self._process.stopping.is_set():
+            judged.wait(heard, ASK_SECONDS)
+            heard = judged.rung
             with self._store.reading() as connection:
-                found = known_predictions(connection, project, missing)
-            missing = [] if found is None else [id for id in missing if id not in found.by_task]
-            if not missing:
-                return True
-            time.sleep(min(ASK_SECONDS, max(SOONEST, (time.monotonic() - began) / 10)))
-        return False
+                found = known_predictions(connection, project, ids)
+            if found is None or all(id in found.by_task for id in ids):
+                return found
+        return None
 
-    def _hurry(self, project: str, records: Sequence[Mapping[str, object]], *, urgent: bool) -> list[str]:
-        """Take in those tasks that are new, and let the others that are not judged yet go first; the ids of all."""
+    def _hurry(self, project: str, records: Sequence[Mapping[str, object]], *, urgent: bool) -> None:
+        """Take in those tasks that are new, and let the others that are not judged yet go first."""
+        seen = self._seen.get(project)
+        if urgent and seen is not None:
+            self._foretell(seen, records[:MOST_FORETOLD])
         with self._store.reading() as connection:
-            row = project_of(connection, project)
+            row = self._seen[project] = project_of(connection, project)
             ids = [str(record.get("id", "")) for record in records]
             known = items.find_items(connection, row.id, ids)
+        if urgent and seen is None:
+            self._foretell(row, records[:MOST_FORETOLD])
         new = self._tasks_of(row, [record for record in records if str(record.get("id", "")) not in known])
         for some in chunks(new, AT_ONCE):
             with self._store.writing() as connection:
                 items.add_tasks(connection, row, some, urgent=urgent)
         if not known:
-            return ids
+            return
         with self._store.writing() as connection:
             items.mark_back(connection, row, [item.id for item in known.values() if item.gone])
             if urgent:
                 hurry(connection, [item.id for item in known.values()])
-        return ids
+
+    def _foretell(self, project: Project, records: Sequence[Mapping[str, object]]) -> None:
+        """Tell the worker what it will find: it fetches the media while the tasks are written down. What it is told wrongly it forgets."""
+        with suppress(ToolError):  # of what the tool must be asked for, and does not answer, nothing is told
+            tasks = self._tasks_of(project, records)
+            if tasks:
+                self._process.foretell([Foretold(project.external_id, project.classes, task.id, task.media) for task in tasks])
 
     def _tasks_of(self, project: Project, records: Sequence[Mapping[str, object]]) -> list[Task]:
         if not records:

@@ -9,7 +9,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from annotriage.errors import StateError, StoreError
 from annotriage.labeling_tool import LabelingTool, ToolProject, ToolServer, labeling_tool
+from annotriage.service.operations.calls import Bell, Foretold
 from annotriage.service.operations.log import log
 from annotriage.service.operations.machine import machine
 from annotriage.service.operations.references import OpenReferences
@@ -39,8 +40,8 @@ JOINING = "joining"  # the role of a worker that is not let join the others yet:
 VISITORS = ("command", "doctor")  # roles that look at a service or change it, and begin none
 
 
-def _nobody() -> None:
-    """No worker can be called from here: it looks by itself before long."""
+def _nobody(*_told: object) -> None:
+    """Nobody can be told from here: who would be looks by itself before long."""
 
 
 class Process:
@@ -64,7 +65,11 @@ class Process:
         self.trouble = ""  # why the labeling tool cannot be used; others learn of it by the sign of life
         self.stopping = threading.Event()
         self.called = threading.Event()  # set in the worker when somebody waits for what is due now: it looks at once
-        self.call_worker: Callable[[], None] = _nobody  # in the web process, what sets it
+        self.call_worker: Callable[[], None] = _nobody  # in the web process, what sets it,
+        self.foretell: Callable[[Sequence[Foretold]], None] = _nobody  # and what tells the worker before that what it will find;
+        self.foretold: Callable[[Foretold], None] = _nobody  # in the worker, what is done then
+        self.judged = Bell()  # in the web process: rings when the worker has written down verdicts
+        self.tell_judged: Callable[[], None] = _nobody  # in the worker, what rings it
         self._lock = threading.Lock()
         self._files = tempfile.TemporaryDirectory(prefix="annotriage-")
         self._projects: dict[tuple[str, tuple[str, ...]], ToolProject] = {}
@@ -73,7 +78,11 @@ class Process:
 
     def tool_project(self, project: Project) -> ToolProject:
         """The project in the labeling tool."""
-        key = (project.external_id, project.classes)
+        return self.named_project(project.external_id, project.classes)
+
+    def named_project(self, external_id: str, classes: tuple[str, ...]) -> ToolProject:
+        """The same by what the tool and the model call things."""
+        key = (external_id, classes)
         with self._lock:
             if key not in self._projects:
                 self._projects[key] = self.server.project(*key)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from annotriage.errors import SettingError, StoreError
 from annotriage.labeling_tool import Check, labeling_tool
+from annotriage.service.operations.calls import Foretold, tell, told
 from annotriage.service.operations.joining import REFUSED
 from annotriage.service.operations.log import log, start_log
 from annotriage.service.operations.loops import SOON, Loop, Step, heartbeat
@@ -44,7 +45,6 @@ SOUND_SECONDS = 60.0  # a child that lived so long starts anew at once
 END_SECONDS = 20.0
 KILL_SECONDS = 5.0  # until a killed process is gone; one that waits for a disk that hangs may not be
 STOPS = (signal.SIGINT, signal.SIGTERM)
-_CALL = b"!"
 SILENT = 36  # signs of life of the web process, one each five seconds, without one of a child: it hangs
 
 
@@ -91,10 +91,10 @@ def serve(
         os.kill(os.getpid(), signal.SIGTERM)
 
     def start(role: str, joined: bool) -> Child:
-        return start_child(role, settings, config, process.host, joined)
+        return start_child(role, settings, config, process.host, joined, process.judged.ring)
 
     children = Children(process, start, refused=leave)
-    process.call_worker = children.call_worker
+    process.call_worker, process.foretell = children.call_worker, children.foretell
     watch = Loop(process, "children", [Step("children", children.watch)], WATCH_SECONDS, back_off=SOON)
     loops = (watch, heartbeat(process), looking(process, say))
     threads = [threading.Thread(target=loop.run, name=loop.name, daemon=True) for loop in loops]
@@ -164,8 +164,8 @@ class Child(Protocol):
     def stop(self) -> None:
         """Ask it to end."""
 
-    def call(self) -> None:
-        """Tell it that somebody waits. Never waits itself, and raises nothing."""
+    def call(self, foretold: Sequence[Foretold] = ()) -> None:
+        """Tell it that somebody waits, or what it will be called for. Never waits itself, and raises nothing."""
 
     def join(self, timeout: float) -> None:
         """Wait for its end."""
@@ -219,6 +219,12 @@ class Children:
         running = self._running.get("worker")
         if running is not None:
             running.child.call()
+
+    def foretell(self, foretold: Sequence[Foretold]) -> None:
+        """Tell the worker, if one runs, what it will soon be called for. From any thread."""
+        running = self._running.get("worker")
+        if running is not None:
+            running.child.call(foretold)
 
     def end(self) -> None:
         """End them, in order while there is time."""
@@ -299,10 +305,10 @@ class SpawnedChild:
             self.lifeline.close()
         self.process.terminate()
 
-    def call(self) -> None:
-        """Tell it that somebody waits. Never waits itself, and raises nothing."""
-        with self._using, contextlib.suppress(OSError):  # its pipe is full of calls, or it is gone
-            os.write(self.lifeline.fileno(), _CALL)
+    def call(self, foretold: Sequence[Foretold] = ()) -> None:
+        """Tell it that somebody waits, or what it will be called for. Never waits itself, and raises nothing."""
+        with self._using, contextlib.suppress(OSError):  # it was told to end
+            tell(self.lifeline.fileno(), foretold)
 
     def join(self, timeout: float) -> None:
         """Wait for its end."""
@@ -314,22 +320,38 @@ class SpawnedChild:
         self.process.join(KILL_SECONDS)
 
 
-def start_child(role: str, settings: ServiceSettings, config: Path | None, host: str, joined: bool) -> SpawnedChild:
+def start_child(
+    role: str, settings: ServiceSettings, config: Path | None, host: str, joined: bool, judged: Callable[[], None]
+) -> SpawnedChild:
     """Start a worker or jobs process. host: this machine, as the web process knows it: its name may change meanwhile. joined: whether one
-    of that role has worked here before."""
+    of that role has worked here before. judged: called, in a thread of its own, when it has written down verdicts."""
     context = multiprocessing.get_context("spawn")
     theirs, ours = context.Pipe(duplex=False)
-    os.set_blocking(ours.fileno(), False)  # one that hangs reads no calls
-    process = context.Process(target=run_child, args=(role, settings, config, host, joined, theirs), name=f"annotriage-{role}")
+    news, telling = context.Pipe(duplex=False)
+    for written in (ours, telling):
+        os.set_blocking(written.fileno(), False)  # one that hangs reads nothing
+    process = context.Process(target=run_child, args=(role, settings, config, host, joined, theirs, telling), name=f"annotriage-{role}")
     process.start()
     theirs.close()
+    telling.close()
+    threading.Thread(target=listen, args=(news, judged), name=f"{role}'s news", daemon=True).start()
     return SpawnedChild(process, ours)
 
 
-def run_child(role: str, settings: ServiceSettings, config: Path | None, host: str, joined: bool, lifeline: Connection) -> None:
-    """A child process from beginning to end. host, joined: as of `start_child`."""
+def listen(news: Connection, judged: Callable[[], None]) -> None:
+    """Take what a child tells until it ends."""
+    with news:
+        for _ in told(news.fileno()):
+            judged()
+
+
+def run_child(
+    role: str, settings: ServiceSettings, config: Path | None, host: str, joined: bool, lifeline: Connection, telling: Connection
+) -> None:
+    """A child process from beginning to end. host, joined: as of `start_child`. telling: where it says that verdicts were written down."""
     start_log(role)
     process = Process(settings, role, config, host)
+    process.tell_judged = lambda: tell(telling.fileno())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the web process ends its children in order
     signal.signal(signal.SIGTERM, lambda _number, _frame: process.stopping.set())
     threading.Thread(target=_end_with_parent, args=(process, lifeline), name="lifeline", daemon=True).start()
@@ -360,9 +382,11 @@ def _end_with_parent(process: Process, lifeline: Connection) -> None:
 
 def heed(process: Process, lifeline: Connection) -> None:
     """Take the web process's calls until it has let go of the other end; then the process is to stop."""
-    with contextlib.suppress(OSError):
-        while os.read(lifeline.fileno(), 4096):
+    for foretold in told(lifeline.fileno()):
+        if foretold is None:
             process.called.set()
+        else:
+            process.foretold(foretold)
     process.stopping.set()
 
 
