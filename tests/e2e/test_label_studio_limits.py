@@ -38,6 +38,8 @@ def test_all_tasks_are_read_from_a_server_that_lists_few_at_once(server):
     assert [task for page in listed.task_ids_after("") for task in page] == tasks
     assert [task.id for page in listed.tasks_after("") for task in page] == tasks
     assert [task.id for task in listed.tasks(tasks)] == tasks
+    known = [listed.newest_if_known(*of) for of in (("", tasks), (tasks[2], tasks), ("", tasks[1:]), ("", tasks[:-1]), (tasks[-1], []))]
+    assert known == [tasks[-1], tasks[-1], None, None, ""]
 
 
 def test_one_that_calls_no_loopback_address_says_which_settings_let_it(server):

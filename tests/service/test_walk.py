@@ -73,7 +73,12 @@ def test_spot_checks_are_shown_empty_and_before_what_is_automatic(process, conne
 def test_webhooks_bring_tasks_before_the_poll_does(process, connect, worker, digits, picture):
     _, tool = connect()
     task = add_digits(tool, picture, digits.incoming[0][:1])[0]
-    tool.faults = lambda name: (_ for _ in ()).throw(ToolUnavailable("down")) if name in ("task_ids_after", "tasks") else None
+
+    def down(name):
+        if name in ("newest_if_known", "task_ids_after", "tasks"):
+            raise ToolUnavailable("down")
+
+    tool.faults = down
     body = {"action": "TASKS_CREATED", "tasks": [{"id": int(task.id), "data": {}}], "project": {"id": 1}}
     with process.store.inbox.writing() as connection:
         inbox.put(connection, json.dumps(body).encode())
@@ -92,7 +97,7 @@ def test_a_webhook_that_cannot_be_read_is_kept_with_the_reason_and_stops_nothing
     assert len(tool.shown(task.id)) == 1
 
 
-@pytest.mark.parametrize("name", ["facts", "task_ids_after", "tasks", "deliver", "name_version"])
+@pytest.mark.parametrize("name", ["facts", "newest_if_known", "task_ids_after", "tasks", "deliver", "name_version"])
 def test_a_tool_that_is_down_for_a_while_delays_and_loses_nothing(fast, connect, worker, digits, picture, name):
     project, tool = connect()
     tasks = add_digits(tool, picture, digits.incoming[0][:20])

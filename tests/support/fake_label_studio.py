@@ -184,6 +184,8 @@ class FakeLabelStudio:
         project = self._projects[int(asked["project"])]
         query = json.loads(asked.get("query", "{}"))
         found = self._found(project, query)
+        if query.get("ordering") == ["-tasks:id"]:
+            found.reverse()
         size = int(asked.get("page_size", 100))
         names = asked.get("include", "").split(",") if asked.get("include") else list(HEAVY)
         return 200, {"tasks": [self._shown(project, id, names) for id in found[:size]], "total": len(found)}

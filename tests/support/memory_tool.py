@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -159,6 +159,12 @@ class MemoryProject:
         self._call("task_ids_after")
         later = [id for id in self.tasks_by_id if int(id) > int(task_id or 0)]
         yield from (later[start : start + self.page] for start in range(0, len(later), self.page))
+
+    def newest_if_known(self, task_id: str, known: Collection[str]) -> str | None:
+        self._call("newest_if_known")
+        there, mine = ([id for id in some if int(id) > int(task_id or 0)] for some in (self.tasks_by_id, known))
+        newest = max(there, key=int, default="")
+        return newest if not there or (len(there) == len(mine) and newest in mine) else None
 
     def tasks(self, ids: Sequence[str]) -> list[Task]:
         self._call("tasks")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -104,7 +104,13 @@ class ToolProject(Protocol):
         """Tasks with larger ids ("" for all), in their order, page by page, without reviews."""
 
     def task_ids_after(self, task_id: str) -> Iterator[list[str]]:
-        """The ids of tasks with larger ids, in their order, page by page. Cheap, however many there are."""
+        """The ids of tasks with larger ids, in their order, page by page. Far cheaper than the tasks."""
+
+    def newest_if_known(self, task_id: str, known: Collection[str]) -> str | None:
+        """The largest id, if the tool counts as many tasks with larger ids as are known; "" if there is none, None if others are there.
+
+        Cheap, however many there are.
+        """
 
     def tasks(self, ids: Sequence[str]) -> list[Task]:
         """Those of the tasks that exist, with their reviews."""

@@ -20,6 +20,7 @@ LEASE_SECONDS = 60.0
 SUSPECT = 2  # attempts after which an item is taken alone, so that it cannot take others along,
 GIVEN_UP = 5  # and after which it fails: of three deaths during one item alone not all came from outside
 DEAD_AFTER = 30.0  # seconds without a sign of life
+STANDS_BACK = "stands back"  # the role of a name that says what a process leaves to others of its kind, as its model does not run there
 
 
 @dataclass(frozen=True, slots=True)

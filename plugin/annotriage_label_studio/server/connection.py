@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -30,7 +30,7 @@ from annotriage.text import name_of, storable
 from annotriage_label_studio.editor.choices import with_choice, without_choice
 from annotriage_label_studio.editor.labeling_config import ChoicesControl, answer_names, choices_control, match_classes
 from annotriage_label_studio.editor.predictions import choices_result, results_of
-from annotriage_label_studio.editor.tasks import MARKER, task_of
+from annotriage_label_studio.editor.tasks import MARKER, seconds, task_of
 from annotriage_label_studio.server import delivery, listing
 from annotriage_label_studio.server.client import Client
 from annotriage_label_studio.server.media_addresses import is_kept_here, media_address
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 ACCOUNTS_SECONDS = 60.0  # how long the list of accounts is believed
 CONFIG_SECONDS = 60.0  # how long a project's labeling config is believed; `facts` reads it at once
+GIVEN_SECONDS = 120.0  # for which it is known which changes were given: longer than readings overlap
 
 
 def open_server(settings: ServiceSettings) -> LabelStudioServer:
@@ -144,6 +145,14 @@ class LabelStudioProject:
         """The ids of tasks with larger ids."""
         return listing.task_ids_after(self._client, self.id, task_id)
 
+    def newest_if_known(self, task_id: str, known: Collection[str]) -> str | None:
+        """The largest id, if as many tasks have larger ids than this one as are known, the largest among them; "" if none has."""
+        later = {int(id) for id in known if int(id) > int(task_id or 0)}
+        count, newest = listing.newest_after(self._client, self.id, task_id)
+        if not count:
+            return ""
+        return str(newest) if count == len(later) and newest in later else None
+
     def tasks(self, ids: Sequence[str]) -> list[Task]:
         """Those of the tasks that exist, with their reviews."""
         return self._tasks(listing.tasks_by_id(self._client, self.id, ids, listing.REVIEWED, unlisted=True), reviews=True)
@@ -151,15 +160,20 @@ class LabelStudioProject:
     def changed_since(self, time: float) -> Iterator[Changes]:
         """Tasks that changed, or whose annotations did, with their reviews; in the order of their ids.
 
-        Readings overlap: a change that the last one gave, and that its reader was done with, is not read again.
+        Readings overlap: a change that one of the last minutes gave, and that its reader was done with, is not read again. Who asks for
+        all, since 0, gets all.
         """
-        given, self._given = self._given, {}
+        given, self._given = self._given if time else {}, {}
+        newest = 0.0
         for page, until in listing.tasks_changed_since(self._client, self.id, time):
             fresh = [id for id, at in page if given.get(id) != at]
             yield Changes([], until)  # also where nothing on it is fresh
             for records in listing.pages_by_id(self._client, self.id, fresh, listing.REVIEWED):
                 yield Changes(self._tasks(records, reviews=True), until)
             self._given |= dict(page)
+            newest = max(newest, until)
+        lately = {id: at for id, at in given.items() if seconds(at) > newest - GIVEN_SECONDS}
+        self._given = lately | self._given
 
     def annotated(self) -> Iterator[list[Task]]:
         """Tasks with at least one annotation that was not skipped, with their reviews; in the order of their ids."""

@@ -10,14 +10,17 @@ from faulty_server import faulty
 
 from annotriage.errors import MediaError
 from annotriage_label_studio.editor.labeling_config import DEFAULT_CONTROL
-from annotriage_label_studio.editor.tasks import task_of
+from annotriage_label_studio.editor.tasks import seconds, task_of
 from annotriage_label_studio.server import listing, transport
 from annotriage_label_studio.server.client import Client
+from annotriage_label_studio.server.connection import LabelStudioProject
 from annotriage_label_studio.server.media_addresses import is_kept_here, media_address
 
 __all__ = ["faulty"]  # a fixture
 
 ROW = {"data": {}, "created_at": "2026-11-26T12:00:00Z", "updated_at": "2026-11-26T12:00:00Z", "is_labeled": False, "overlap": 1}
+CHOICES = '<Choices name="label" toName="image"><Choice value="cat"/><Choice value="dog"/></Choices>'
+CONFIG = f'<View><Image name="image" value="$image"/>{CHOICES}</View>'
 BROKEN = 66  # the id of a task that the server fails to list, if it has it
 LARGEST = 3  # tasks that the server gives at once, whatever is asked for
 
@@ -36,6 +39,8 @@ def client(faulty, ids):
         included = query.get("selectedItems", {}).get("included", ids)
         after = max((item["value"] for item in query.get("filters", {}).get("items", ())), default=0)
         found = [id for id in ids if id > after and id in included]
+        if query["ordering"] == ["-tasks:id"]:
+            found.reverse()
         if BROKEN in found[: min(LARGEST, int(asked["page_size"][0]))] and "data" in asked["include"][0]:
             return 500, {}, {"detail": "surrogates not allowed"}
         tasks = [ROW | {"id": id} for id in found[: min(LARGEST, int(asked["page_size"][0]))]]
@@ -85,6 +90,48 @@ def test_the_server_says_when_there_are_no_more(client, faulty, ids):
     assert list(listing.task_ids_after(client, "1", "")) == [["1", "2"]]
     assert [task["id"] for task in listing.tasks_by_id(client, "1", ["1", "2", "99"], "id")] == [1, 2]
     assert len(faulty.seen) == 2
+
+
+def test_how_many_are_new_is_one_row_of_the_server(client, faulty):
+    assert listing.newest_after(client, "1", "3") == (5, 8)
+    assert listing.newest_after(client, "1", "8") == (0, 0)
+    assert ["page_size=1&" in address for _, address, *_ in faulty.seen] == [True, True]
+
+
+def test_a_change_is_read_once_however_often_and_how_far_back_readings_overlap(faulty):
+    changed = {1: "2026-11-26T12:00:01Z", 2: "2026-11-26T12:00:40Z", 3: "2026-11-26T12:00:50Z"}
+    project = {"id": 1, "title": "Pets", "label_config": CONFIG, "model_version": "", "maximum_annotations": 1}
+    read = []
+
+    def answer(request):
+        if not request[1].startswith("/api/tasks/"):
+            return 200, {}, project
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(request[1]).query).items()}
+        query = json.loads(asked["query"])
+        if "selectedItems" in query:
+            found = query["selectedItems"]["included"]
+            read.extend(found)
+        else:
+            since, after = (item["value"] for item in query["filters"]["items"])
+            found = [id for id, at in changed.items() if id > after and at > since]
+        counts = {"total_annotations": 0, "cancelled_annotations": 0, "annotations": []}
+        return 200, {}, {"tasks": [ROW | counts | {"id": id, "updated_at": changed[id]} for id in found], "total": len(found)}
+
+    faulty.answers = [answer]
+    listed = LabelStudioProject(Client(faulty.url, "token"), "1", ("cat", "dog"))
+
+    def reading(since):
+        list(listed.changed_since(seconds(f"2026-11-26T12:00:{since:02}Z")))
+        return [read.pop(0) for _ in range(len(read))]
+
+    assert reading(0) == [1, 2, 3]
+    assert reading(45) == []
+    assert reading(0) == []
+    changed[2] = "2026-11-26T12:00:55Z"
+    assert reading(45) == [2]
+    assert reading(0) == []
+    list(listed.changed_since(0.0))
+    assert read == [1, 2, 3], "who asks for all gets all"
 
 
 def test_a_task_that_the_server_fails_to_list_hides_no_other_and_is_named(client, ids, monkeypatch):

@@ -30,6 +30,7 @@ CALLS = {
     "facts": lambda project: project.facts(),
     "tasks_after": lambda project: list(project.tasks_after("", None)),
     "task_ids_after": lambda project: list(project.task_ids_after("")),
+    "newest_if_known": lambda project: project.newest_if_known("", []),
     "tasks": lambda project: project.tasks(["1"]),
     "changed_since": lambda project: list(project.changed_since(0.0)),
     "annotated": lambda project: list(project.annotated()),

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event, select
 
 from annotriage.errors import ToolUnavailable
-from annotriage.service.intake.following import OVERLAP, Follower
+from annotriage.service.intake.following import LATE, OVERLAP, WHOLE_SECONDS, Follower
 from annotriage.service.judging.judge import Judge
 from annotriage.service.operations.jobs import run_queued
 from annotriage.service.operations.loops import Loop, ProjectStep
@@ -29,9 +29,13 @@ def turned():
 
 
 @pytest.fixture
-def poll(process, turned):
+def follower(process, turned):
+    return Follower(process, lambda: turned[0])
+
+
+@pytest.fixture
+def poll(process, follower):
     """Poll every project once, whenever it was polled last."""
-    follower = Follower(process, lambda: turned[0])
 
     def poll():
         for state in follower._followed.values():
@@ -82,15 +86,16 @@ def test_what_was_read_is_read_again_until_no_transaction_can_end_late(process, 
     tool.clock = lambda: 5_000.0
     tool.add(picture(digits.incoming[0][0]))
     poll()
-    for passed in (0.0, 10.0, OVERLAP, 10 * OVERLAP):
+    for passed in (3.0, WHOLE_SECONDS - 3.0, 3.0, OVERLAP, 10 * OVERLAP):
         turned[0] += passed
         poll()
-    assert tool.asked_since == [0.0, 5_000.0 - OVERLAP, 5_010.0 - OVERLAP, 5_000.0, 5_000.0]
+    ago = [5_000.0 - since for since in tool.asked_since[1:]]
+    assert ago == [LATE - 3.0, OVERLAP, 0.0, 0.0, 0.0], "the last seconds at each poll, a whole minute each quarter of one"
     with process.store.reading() as connection:
         assert get_project(connection, project.id).changes_until == 5_000.0
 
 
-def test_an_answer_whose_transaction_ended_late_is_found(process, connect, poll, picture, digits):
+def test_an_answer_whose_transaction_ended_late_is_found(process, connect, poll, turned, picture, digits):
     _, tool = connect()
     tool.clock = lambda: 5_000.0
     first, second = (tool.add(picture(image)) for image in digits.incoming[0][:2])
@@ -99,8 +104,78 @@ def test_an_answer_whose_transaction_ended_late_is_found(process, connect, poll,
     poll()
     tool.clock = lambda: 4_970.0
     tool.annotate(second.id, "3")
+    turned[0] += WHOLE_SECONDS
     poll()
     assert answered(process) == {first.id: "resolved", second.id: "resolved"}
+
+
+@pytest.mark.parametrize("ended_after", [3.0, 21.0, 42.0, OVERLAP - 3.0])
+def test_an_answer_is_found_soon_after_its_transaction_ended(process, connect, poll, turned, picture, digits, ended_after):
+    """Whatever is polled, and changes, every 3 s meanwhile."""
+    _, tool = connect()
+    began = turned[0]
+
+    def since_began():
+        return turned[0] - began
+
+    tool.clock = lambda: 5_000.0 + since_began()
+    late, *others = (tool.add(picture(image)) for image in digits.incoming[0][:40])
+    poll()
+    while since_began() <= ended_after + WHOLE_SECONDS:
+        if since_began() == ended_after:
+            tool.clock = lambda: 5_000.0
+            tool.annotate(late.id, "3")
+            tool.clock = lambda: 5_000.0 + since_began()
+        tool.annotate(others.pop().id, "3")
+        turned[0] += 3.0
+        poll()
+    assert answered(process)[late.id] == "resolved"
+
+
+@pytest.fixture
+def tell(process, follower):
+    """A webhook tells of new tasks, or of deleted ones, and is read."""
+
+    def tell(tasks, action="TASKS_CREATED"):
+        body = {"action": action, "project": {"id": 1}, "tasks": [{"id": int(task.id), "data": {}} for task in tasks]}
+        with process.store.inbox.writing() as connection:
+            inbox.put(connection, json.dumps(body).encode())
+        follower.read_inbox()
+
+    return tell
+
+
+def test_what_webhooks_told_of_is_not_listed(process, connect, poll, tell, picture, digits):
+    project, tool = connect()
+    for images in (digits.incoming[0][:5], digits.incoming[0][5:7]):
+        tell([tool.add(picture(image)) for image in images])
+        poll()
+        poll()
+        assert "task_ids_after" not in tool.calls
+        with process.store.reading() as connection:
+            assert get_project(connection, project.id).last_task == str(len(tool.tasks_by_id))
+    assert len(answered(process)) == 7
+
+
+@pytest.mark.parametrize("what", ["fewer", "one that was deleted since", "one from before"])
+def test_a_task_that_no_webhook_told_of_is_found_beside_those_that_they_told_of(
+    process, connect, poll, tell, picture, digits, monkeypatch, what
+):
+    """Also where they told of as many as are new."""
+    monkeypatch.setattr("annotriage.service.intake.following.TOLD_WITHIN", 0.0)
+    _, tool = connect()
+    first = tool.add(picture(digits.incoming[0][0]))
+    if what == "one from before":
+        tell([first])
+        poll()
+    untold, last = (tool.add(picture(image)) for image in digits.incoming[0][1:3])
+    tell([first, last])
+    if what == "one that was deleted since":
+        tool.delete_task(first.id)
+        tell([first], "TASKS_DELETED")
+    poll()
+    poll()
+    assert untold.id in answered(process)
 
 
 def test_an_answer_is_taken_once_however_often_it_is_read(process, connect, poll, picture, digits):
@@ -171,8 +246,8 @@ def test_a_task_that_was_held_for_deleted_comes_back_once_it_is_read_and_not_by_
     worker.settle()
     with process.store.writing() as connection:
         items.mark_gone(connection, [row.id for row in items.find_items(connection, project.id, [task.id for task in tasks]).values()])
-    body = {"action": "TASKS_CREATED", "project": {"id": 1}, "tasks": [{"id": int(tasks[0].id)}]}
-    with process.store.writing() as connection:
+    body = {"action": "TASKS_CREATED", "project": {"id": 1}, "tasks": [{"id": int(tasks[0].id), "data": {}}]}
+    with process.store.inbox.writing() as connection:
         inbox.put(connection, json.dumps(body).encode())
     worker.follower.read_inbox()
     assert gone(process) == [task.id for task in tasks]

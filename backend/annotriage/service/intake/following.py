@@ -33,7 +33,9 @@ TAKEN_AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait;
 TOLD_AT_ONCE = 50  # fewer where several webhooks told of them: then others come at the same moment
 INBOX_SECONDS = 0.05
 LOOK_SECONDS = 0.5  # between looks at which projects are to be polled
-OVERLAP = 60.0  # seconds of changes that are read again, as transactions end late
+OVERLAP = 60.0  # seconds of changes that are read again, as transactions end late: all of them
+WHOLE_SECONDS = 15.0  # so often, as an import of thousands is among them for a minute, and what the tool lists it makes row by row;
+LATE = 6.0  # and of the last few with each poll
 READ_SECONDS = 30.0  # for which it is not written down again that the tool was read
 FACTS_SECONDS = 15.0
 TOLD_SECONDS = 10.0  # for which it is not written down again that webhooks arrive
@@ -46,9 +48,11 @@ class _Followed:
     """How far one project is followed. sweep: the pages that are still to be compared; seen: tasks on those that were, up to swept_to."""
 
     next_poll: float = 0.0
+    told: frozenset[str] = frozenset()  # tasks that webhooks told of, and that are taken in, since the watermark of new ones last moved
     noticed: float | None = None  # since when there are tasks that no webhook has told of
     next_facts: float = 0.0
     moved_at: float | None = None  # when its watermark of changes last moved
+    whole_at: float | None = None  # when the whole overlap was last read
     sweep: Iterator[list[Task]] | None = None
     swept_to: str = ""
     sweep_started: float = 0.0
@@ -131,7 +135,9 @@ class Follower:
                 change_project(connection, project.id, told_at=time.time())
         tool = self._process.tool_project(project)
         if event.kind == "created":
-            self._take(project, tool.tasks_of(event), at_once, told=True)
+            tasks = tool.tasks_of(event)
+            self._take(project, tasks, at_once, told=True)
+            self._of(project).told |= {task.id for task in tasks}
         elif event.kind == "changed" and event.task_ids:
             self._take(project, _existing(tool, event.task_ids))
         elif event.kind == "deleted":
@@ -170,26 +176,52 @@ class Follower:
         if time.monotonic() >= state.next_facts:
             self._facts(project, tool)
             state.next_facts = time.monotonic() + FACTS_SECONDS
-        for ids in tool.task_ids_after(project.last_task):
-            if not self._take_unknown(project, tool, ids, state):
-                break
-            with self._process.store.writing() as connection:
-                change_project(connection, project.id, last_task=ids[-1])
+        self._take_new(project, tool, state)
         self._take_changes(project, tool, state)
         self._sweep(project, tool, state)
+
+    def _take_new(self, project: Project, tool: ToolProject, state: _Followed) -> None:
+        """Take tasks in that no webhook told of. Where webhooks told of all, the tool is asked how many there are, and lists none."""
+        told = state.told  # before the tool is asked: what is told later it may not have counted
+        if project.told_at:
+            newest = tool.newest_if_known(project.last_task, told)
+            if newest is not None:
+                if newest:
+                    self._is_known_up_to(project, newest)
+                state.told, state.noticed = state.told - told, None
+                return
+            if self._may_still_be_told(state):
+                return
+        for ids in tool.task_ids_after(project.last_task):
+            if not self._take_unknown(project, tool, ids, state):
+                return
+            self._is_known_up_to(project, ids[-1])
+        state.told -= told
+
+    def _is_known_up_to(self, project: Project, task_id: str) -> None:
+        with self._process.store.writing() as connection:
+            change_project(connection, project.id, last_task=task_id)
+
+    def _may_still_be_told(self, state: _Followed) -> bool:
+        """Whether a webhook may come yet for new tasks, which brings them whole and for nothing."""
+        state.noticed = state.noticed or time.monotonic()
+        return time.monotonic() - state.noticed < TOLD_WITHIN
 
     def _take_changes(self, project: Project, tool: ToolProject, state: _Followed) -> None:
         """What changed since the last reading, by the tool's own clock alone: ours may differ from it.
 
-        For a while the end of what was read is read again: the tool's transactions end later than they say.
+        For a while the end of what was read is read again, most of it now and then: the tool's transactions end later than they say.
         """
         now, read_at = self._clock(), time.time()
         state.moved_at = now if state.moved_at is None else state.moved_at
-        again = max(0.0, OVERLAP - (now - state.moved_at))
+        whole = state.whole_at is None or now - state.whole_at >= WHOLE_SECONDS
+        again = max(0.0, (OVERLAP + WHOLE_SECONDS if whole else LATE) - (now - state.moved_at))
         until = project.changes_until
         for changes in tool.changed_since(max(0.0, until - again)):
             self._take(project, changes.tasks)
             until = max(until, changes.until)
+        if whole:
+            state.whole_at = now
         if until > project.changes_until:
             state.moved_at = now
         if until > project.changes_until or abs(read_at - project.read_until) > READ_SECONDS:
@@ -197,15 +229,10 @@ class Follower:
                 change_project(connection, project.id, changes_until=until, read_until=read_at)
 
     def _take_unknown(self, project: Project, tool: ToolProject, ids: Sequence[str], state: _Followed) -> bool:
-        """Read those tasks that the store does not have, once webhooks, which bring them whole and for nothing, had their chance.
-
-        False if they have it still.
-        """
+        """Read those tasks that the store does not have, once webhooks had their chance; False if they have it still."""
         unknown = self._unknown(project, ids)
-        if unknown and project.told_at:
-            state.noticed = state.noticed or time.monotonic()
-            if time.monotonic() - state.noticed < TOLD_WITHIN:
-                return False
+        if unknown and project.told_at and self._may_still_be_told(state):
+            return False
         for some in chunks(unknown, READ_TASKS):
             if still := self._unknown(project, some):
                 self._take(project, _existing(tool, still))
@@ -338,6 +365,7 @@ class Follower:
 
     def _missing(self, project: Project, tool: ToolProject, task_ids: Sequence[str]) -> None:
         """Tasks that seem to be deleted: those that really are take no part in anything any more."""
+        self._of(project).told -= set(task_ids)  # the tool counts them no more
         for ids in chunks(task_ids):
             there = {task.id for task in _existing(tool, ids)}
             with self._process.store.writing() as connection:

@@ -93,7 +93,7 @@ def _service(process: Process, *, reached: bool) -> Iterator[Check]:
     roles[process.role] += not roles[process.role]  # who asks is there, whatever became of its last sign of life
     missing = [role for role in ("web", "worker", "jobs") if not roles[role]]
     silent = [row for row in known if row.role in missing]
-    late = [row for row in living if row.role not in VISITORS and time.time() - row.at > LATE_BEAT_SECONDS]
+    late = [row for row in living if row.role not in (*VISITORS, work.STANDS_BACK) and time.time() - row.at > LATE_BEAT_SECONDS]
     if missing:
         since = "" if not silent else f" for {time.time() - max(row.at for row in silent):.0f}\u00a0s"
         means = "nothing is judged or delivered" if "worker" in missing else "not all is done"

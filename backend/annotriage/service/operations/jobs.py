@@ -1,7 +1,7 @@
 """The jobs process: what takes long and nobody waits for: snapshots, fields of tasks, maps, queued jobs, cleaning up.
 
-Beside the worker, at low priority and on one core. Of several replicas the oldest alone takes snapshots and writes fields; each
-takes queued jobs.
+Beside the worker, at low priority and on one core. Of several replicas the oldest alone takes snapshots and writes fields, and the oldest
+on which the model runs looks for near duplicates; each takes queued jobs.
 """
 
 from __future__ import annotations
@@ -60,8 +60,11 @@ def run_jobs(process: Process) -> None:
 
 def job_loops(process: Process) -> list[Loop]:
     """What the jobs process does again and again, each in a thread of its own."""
+    from annotriage.service.operations.standing_back import DoneByTheFit
     from annotriage.service.quality.auditing import withdraw_decided
     from annotriage.service.quality.near_duplicates import NearDuplicates
+
+    near_duplicates = DoneByTheFit(process, "near duplicates", lambda: NearDuplicates(process).step)
 
     def each(name: str, act: Callable[[Project], bool], pause: float = IDLE_SECONDS, source: Database | None = process.store) -> Loop:
         return Loop(process, name, [ProjectStep(name, act)], pause, alone=True, source=source)
@@ -76,7 +79,7 @@ def job_loops(process: Process) -> list[Loop]:
         each("tightening", Tightening(process).step, QUEUED_SECONDS),
         each("fields", FieldWriting(process).step, source=None),  # likewise
         each("decided findings", lambda project: withdraw_decided(process, project), AUDIT_SECONDS),
-        each("near duplicates", put_off(process, NearDuplicates(process).step), QUEUED_SECONDS),
+        Loop(process, "near duplicates", [ProjectStep("near duplicates", put_off(process, near_duplicates.step))], QUEUED_SECONDS),
         each("maps", put_off(process, MapMaking(process).step), MAP_SECONDS),
         each("places", Placing(process).step, PLACES_SECONDS),
         queued("queued jobs", KINDS),

@@ -20,7 +20,7 @@ from annotriage.store.events import note
 from annotriage.store.inbox import Unreadable
 from annotriage.store.jobs import Job, jobs_of
 from annotriage.store.projects import Project
-from annotriage.store.work import Heartbeat
+from annotriage.store.work import STANDS_BACK, Heartbeat
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_may
 from annotriage.web.visited import visited_projects
@@ -31,6 +31,7 @@ ROLE_WORDS = {
     "worker": "judges, delivers, follows the labeling tool",
     "joining": "loads its models before it joins the other workers",
     "jobs": "figures, groups, maps, fields",
+    STANDS_BACK: "a model does not run there: near duplicates of a project are left to other replicas",
 }
 LISTED = 20
 
