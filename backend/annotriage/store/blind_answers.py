@@ -15,13 +15,13 @@ from operator import itemgetter
 from sqlalchemy import Connection, and_, exists, func, select
 
 from annotriage.states import SETTLED, SHOWN, AnswerState, EventKind, Route, Time
+from annotriage.store.blindness import has_answer
 from annotriage.store.counters import one_of
 from annotriage.store.database import labels_of, read_once, stored
 from annotriage.store.gold import is_copy
 from annotriage.store.projects import Project
 from annotriage.store.reviews import reviews_of
-from annotriage.store.schema import DISAGREED, delivery, event, item, proposal_member, review, spot_check, verdict
-from annotriage.store.twins import was_told
+from annotriage.store.schema import DISAGREED, delivery, event, item, review, spot_check, verdict
 
 MOST_ITEMS = 5_000  # of the latest, of one kind: a page is made of them each time, and shares are known to a point and a half by so many
 LOOKED_AT = 10_000  # of the latest answers, among which those of a rare kind are looked for
@@ -127,7 +127,6 @@ def _blind(connection: Connection, project: Project) -> list[tuple[int, str, str
     own = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     seen = verdict.alias("seen")  # another reference may have shown its label before
     was_shown = exists().where(seen.c.item_id == item.c.id, seen.c.route.in_(SHOWN), seen.c.at < item.c.answered_at)
-    at_once = exists().where(proposal_member.c.item_id == item.c.id, proposal_member.c.at_once)
     given = (item.c.project_id == project.id, ~item.c.machine, item.c.answered_at.is_not(None))
     latest = select(item.c.id).where(*given).order_by(item.c.answered_at.desc()).limit(LOOKED_AT).subquery("latest")
     strangers = (
@@ -137,7 +136,7 @@ def _blind(connection: Connection, project: Project) -> list[tuple[int, str, str
         .join(verdict, own)
         .where(item.c.answer == AnswerState.RESOLVED, verdict.c.route == Route.OUTLIER)
         .where(~item.c.gone, ~item.c.labelled, ~was_shown)
-        .where(~exists().where(spot_check.c.item_id == item.c.id), ~was_told(item.c.id), ~at_once)
+        .where(~exists().where(spot_check.c.item_id == item.c.id), ~has_answer(item.c.id))
         .order_by(item.c.answered_at.desc(), item.c.id.desc())
         .limit(MOST_ITEMS)
     )

@@ -16,11 +16,11 @@ from sqlalchemy import ColumnElement, Connection, exists, func, select, update
 
 from annotriage.errors import UnknownError
 from annotriage.states import AnswerState, ProposalState, Route, Time
+from annotriage.store.blindness import was_told
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, insert, texts
 from annotriage.store.projects import Project
 from annotriage.store.schema import delivery, item, point, proposal, proposal_member, spot_check, verdict
-from annotriage.store.twins import was_told
 
 AT_WORK = (ProposalState.ASKING, ProposalState.SPLITTING, ProposalState.LABELLING, ProposalState.UNDOING)  # of the service
 AT_ONCE = 20_000  # points in memory

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func, or_, select, update
 
 from annotriage.states import SETTLED, UNSETTLED, AnswerState, Route, SpotCheckKind, SpotCheckState, Time
-from annotriage.store.blindness import shown_verdict
+from annotriage.store.blindness import has_answer, shown_verdict
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import texts
 from annotriage.store.gold import is_copy, is_source
@@ -171,6 +171,12 @@ def unsettled(connection: Connection, item_ids: Sequence[int]) -> frozenset[int]
     """Which of these items are spot checks that wait for people's answers."""
     query = select(spot_check.c.item_id).where(spot_check.c.state.in_(UNSETTLED))
     return frozenset(id for ids in chunks(item_ids) for id in connection.execute(query.where(spot_check.c.item_id.in_(ids))).scalars())
+
+
+def drawn_for_none(connection: Connection, item_ids: Sequence[int]) -> frozenset[int]:
+    """Which of these items may become no spot check, as another answer than a person's own stands on their tasks, or did, or is to."""
+    query = select(item.c.id).where(has_answer(item.c.id), ~exists().where(spot_check.c.item_id == item.c.id))
+    return frozenset(id for ids in chunks(item_ids) for id in connection.execute(query.where(item.c.id.in_(ids))).scalars())
 
 
 def waiting(connection: Connection, project_id: int) -> list[int]:

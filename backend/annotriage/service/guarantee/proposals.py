@@ -28,7 +28,7 @@ from annotriage.service.maps.likeness import LOOKS_HIDDEN, Likeness, nearest_fre
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind, ProposalState
-from annotriage.store import acceptances, deliveries, proposals, reroutings
+from annotriage.store import acceptances, deliveries, proposals, reroutings, spot_checks
 from annotriage.store.browsing import is_item_hidden, item_of_id
 from annotriage.store.events import note
 from annotriage.store.locks import lock_items
@@ -104,6 +104,8 @@ def propose_items(process: Process, project: Project, item_ids: Sequence[int], b
         free = proposals.free_items(connection, project, item_ids)
         if len(free) > MOST:
             raise StateError(f"{len(free):,} items are too many for one group; choose at most {MOST:,} that look alike")
+        lock_items(connection, free)
+        free = proposals.free_items(connection, project, free)  # what others have done of them meanwhile
         before = proposals.attempts(connection, free)
         base = get_reference(connection, project.reference_id).facts["guarantee"].get("confidence") or 0.95
         confidence = 1 - (1 - base) / 2**before  # so that however often it is tried, all attempts together fail twice as often at most
@@ -163,6 +165,8 @@ def label_rest(process: Process, project: Project, id: int, by: str) -> int:
             annotates = project.options.accept == "annotate"
             # What the model judged automatic itself would go back to its own label: that stays with a person.
             rest = [member.item_id for member in answers.rest if annotates or member.judged not in ("auto", None)]
+            checks = spot_checks.unsettled(connection, rest)  # drawn since the group was made: they are answered blind
+            rest = [id for id in rest if id not in checks]
             if found.state == ProposalState.SHOWN and not found.labels:
                 raise StateError("people say that none of the classes applies, and there is no label for that; answer the rest one by one")
             if found.state == ProposalState.SHOWN and not rest:
