@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func, or_, select, update
 
@@ -149,9 +150,16 @@ def spot_checks_page(connection: Connection, project: Project, *, state: str | N
 
 
 def spot_check_counts(connection: Connection, project: Project) -> list[SpotCheckCount]:
-    """How many spot checks there are of each kind and state; both are few."""
-    keys = (spot_check.c.kind, spot_check.c.state)
-    query = select(*keys, func.count(), func.max(spot_check.c.answered_at)).where(spot_check.c.project_id == project.id)
+    """How many spot checks there are of each kind and state; both are few. Where the project hides them, those on which a second answer is
+    wanted are open like the others: their kind tells the route."""
+    state: ColumnElement[Any] = spot_check.c.state
+    answered_at: ColumnElement[Any] = spot_check.c.answered_at
+    if project.hides_checks:
+        settled = state.in_(SETTLED)
+        state, answered_at = case((settled, state), else_=SpotCheckState.OPEN.value), case((settled, answered_at))
+    rows = select(spot_check.c.kind, state.label("state"), answered_at.label("at")).where(spot_check.c.project_id == project.id).subquery()
+    query = select(rows.c.kind, rows.c.state, func.count(), func.max(rows.c.at))
+    keys = (rows.c.kind, rows.c.state)
     return [SpotCheckCount(*row) for row in connection.execute(query.group_by(*keys).order_by(*keys))]
 
 
