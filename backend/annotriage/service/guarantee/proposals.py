@@ -98,6 +98,8 @@ def propose_items(process: Process, project: Project, item_ids: Sequence[int], b
 
     Raises StateError where more than half of them would have to be answered, with the number of items from which on it is worth it.
     """
+    from annotriage.guarantee.look_alikes import least_members
+
     if len(item_ids) > 10 * MOST:
         raise DataError(f"choose at most {10 * MOST:,} items")
     with process.store.writing() as connection:
@@ -106,10 +108,10 @@ def propose_items(process: Process, project: Project, item_ids: Sequence[int], b
             raise StateError(f"{len(free):,} items are too many for one group; choose at most {MOST:,} that look alike")
         lock_items(connection, free)
         free = proposals.free_items(connection, project, free)  # what others have done of them meanwhile
-        before = proposals.attempts(connection, free)
-        base = get_reference(connection, project.reference_id).facts["guarantee"].get("confidence") or 0.95
-        confidence = 1 - (1 - base) / 2**before  # so that however often it is tried, all attempts together fail twice as often at most
-        _worth_asking(len(free), len(set(item_ids)), project.options.group_error, confidence, reason)
+        confidence = _confidence(connection, project, free)
+        if not is_worth_asking(connection, project, free):
+            enough = least_members(project.options.group_error, confidence)
+            raise StateError(too_few_sentence(reason, len(set(item_ids)), len(free), enough))
         random.SystemRandom().shuffle(free)
         try:
             return proposals.add_proposal(
@@ -117,6 +119,34 @@ def propose_items(process: Process, project: Project, item_ids: Sequence[int], b
             )
         except IntegrityError:
             raise StateError("some of these items were proposed at this moment by somebody else; look again") from None
+
+
+def is_worth_asking(connection: Connection, project: Project, free: Sequence[int]) -> bool:
+    """Whether a group of these items, which may all become members, would be taken: answering at most half of it can be enough."""
+    from annotriage.guarantee.look_alikes import looks
+
+    return bool(looks(len(free), project.options.group_error, _confidence(connection, project, free)))
+
+
+def least_of(connection: Connection, project: Project) -> int | None:
+    """How many items a group needs that were never in one before; None if more than anybody has."""
+    from annotriage.guarantee.look_alikes import least_members
+
+    return least_members(project.options.group_error, _confidence(connection, project, ()))
+
+
+def worth_groups(connection: Connection, project: Project, dataset_id: int, numbers: Sequence[int]) -> tuple[frozenset[int], bool]:
+    """Which of these groups among a dataset's outliers `propose_groups` would take by themselves; and whether all of them together."""
+    free = proposals.free_in_groups(connection, project, dataset_id, numbers)
+    every = [id for ids in free.values() for id in ids]
+    alone = frozenset(number for number, ids in free.items() if len(ids) <= MOST and is_worth_asking(connection, project, ids))
+    return alone, len(free) > 1 and len(every) <= MOST and is_worth_asking(connection, project, every)
+
+
+def _confidence(connection: Connection, project: Project, free: Sequence[int]) -> float:
+    """Of the statement about these items: so that however often it is tried, all attempts together fail twice as often at most."""
+    base = get_reference(connection, project.reference_id).facts["guarantee"].get("confidence") or 0.95
+    return float(1 - (1 - base) / 2 ** proposals.attempts(connection, free))
 
 
 def ask_people(process: Process, project: Project, id: int, by: str) -> None:
@@ -448,16 +478,6 @@ def _hold(connection: Connection, project: Project, id: int) -> tuple[Proposal, 
     """A group and its members, which nobody else changes until the transaction ends."""
     lock_items(connection, [member.item_id for member in proposals.members_of(connection, project, id)])
     return proposals.proposal_of(connection, project, id), proposals.members_of(connection, project, id)
-
-
-def _worth_asking(free: int, chosen: int, group_error: float, confidence: float, reason: str) -> None:
-    """Raises StateError where answering at most half of so many items cannot be enough."""
-    from annotriage.guarantee.look_alikes import looks
-
-    if looks(free, group_error, confidence):
-        return
-    enough = next((size for size in range(free + 1, 5_000) if looks(size, group_error, confidence)), None)
-    raise StateError(too_few_sentence(reason, chosen, free, enough))
 
 
 def _move(connection: Connection, found: Proposal, from_: Sequence[ProposalState], to: ProposalState, **values: object) -> None:
