@@ -131,8 +131,10 @@ class TwinState(StrEnum):
     """What became of an item that repeats an earlier one."""
 
     FOUND = "found"
+    SENDING = "sending"  # the other's answer is on its way to it, and may have arrived: it is asked blind no more
     INHERITED = "inherited"  # it has the other's answer as a prediction
     UNDONE = "undone"  # that was taken back, and is not given again
+    STALE = "stale"  # the item shows something else by now: what it inherited is to be taken back
 
 
 class EventKind(StrEnum):

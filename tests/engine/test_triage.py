@@ -254,7 +254,9 @@ def test_an_outlier_says_on_which_axis_it_is_strange(digits_reference, mixed):
     outliers = [verdict for verdict in triage(digits_reference, mixed[0]).verdicts if verdict.route == "outlier"]
     for verdict in outliers:
         assert ("It is like no class" in verdict.reason) == (verdict.class_score >= 3)
-        assert ("from another source: most unlike in" in verdict.reason) == (verdict.source_score >= 3)
+        assert ("looks unlike the training items, as another source or a new shape does: most in" in verdict.reason) == (
+            verdict.source_score >= 3
+        )
     assert np.mean(["It is like no class" in verdict.reason for verdict in outliers]) > 0.5  # digits 8 and 9 are
 
 

@@ -1,5 +1,8 @@
 """More webhooks than anybody sends, and then steady traffic: `python tests/faults/load.py --seconds 60`, `... --steady-minutes 60`.
 
+With `--to-the-end` a burst is followed for as long as anything moves, hours if need be, until every task has one verdict and one
+prediction.
+
 Told are the webhook's times as the service's own log has them, refusals with Retry-After, the memory of its processes, and how long it
 took until everything was judged and delivered. Steady traffic must let nothing grow: memory, threads, descriptors, rows for each item.
 Exit status 1 if a limit is not kept.
@@ -37,17 +40,20 @@ import postgresql  # noqa: E402
 import psutil  # noqa: E402
 from fake_label_studio import FakeLabelStudio  # noqa: E402
 from sqlalchemy import func, select  # noqa: E402
+from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 from storm_digits import digits_site  # noqa: E402
 from storm_site import Site  # noqa: E402
 
 from annotriage.labeling_tool import SECRET_HEADER  # noqa: E402
-from annotriage.store.schema import metadata  # noqa: E402
+from annotriage.states import DeliveryState  # noqa: E402
+from annotriage.store.schema import delivery, item, metadata, verdict  # noqa: E402
 from annotriage.store.secrets import secret_of  # noqa: E402
 
 SENDERS = 32
 MOST_MS = 100.0  # that a webhook takes, 99 times of 100
 MOST_MB = 1_500.0  # of all processes together
 TELL_SECONDS = 30.0
+END_SECONDS, STUCK_SECONDS = 7_200.0, 1_800.0  # for a burst to come to its end; and in which something must move on the way
 GROWTH = 1.1  # between the second and the last quarter of steady traffic
 
 
@@ -88,16 +94,17 @@ def main() -> int:
         print(f"{arguments.database}, {os.cpu_count()} cores, load before {os.getloadavg()[0]:.1f}", flush=True)
         if arguments.steady_minutes:
             return _steady(site, arguments.steady_minutes, arguments.before)
-        return _burst(site, studio, arguments.rate, arguments.tasks, arguments.seconds)
+        within = float("inf") if arguments.to_the_end else END_SECONDS
+        return _burst(site, studio, arguments.rate, arguments.tasks, arguments.seconds, within)
 
 
-def _burst(site: Site, studio: FakeLabelStudio, rate: int, tasks: int, seconds: float) -> int:
-    """So many webhooks a second, at their times whether or not the last ones were answered."""
+def _burst(site: Site, studio: FakeLabelStudio, rate: int, tasks: int, seconds: float, within: float) -> int:
+    """So many webhooks a second, at their times whether or not the last ones were answered. within: seconds until all is delivered."""
     with _watched(site, 1.0, rows=False) as samples:
-        return _sent(site, studio, rate, tasks, seconds, samples)
+        return _sent(site, studio, rate, tasks, seconds, within, samples)
 
 
-def _sent(site: Site, studio: FakeLabelStudio, rate: int, tasks: int, seconds: float, samples: list[Sample]) -> int:
+def _sent(site: Site, studio: FakeLabelStudio, rate: int, tasks: int, seconds: float, within: float, samples: list[Sample]) -> int:
     secret = secret_of(site.store, "webhook")
     answers: Counter[int] = Counter()
     late: list[float] = []
@@ -122,18 +129,61 @@ def _sent(site: Site, studio: FakeLabelStudio, rate: int, tasks: int, seconds: f
     print(f"{rate * seconds:,.0f} webhooks of {tasks} tasks in {sent_in:.0f} s, at most {max(late):.1f} s late")
     print(f"answered {dict(answers)}; the machine's load was {os.getloadavg()[0]:.1f}")
     print(f"a webhook that is taken, in ms: median {p50:.1f}, 99% {p99:.1f}, longest {longest:.0f}; at most {mb:,.0f} MB", flush=True)
-    sent = rate * seconds * tasks
-    _judged(site, int(sent))
-    judged_in = time.monotonic() - began
-    site.wait(lambda: not sum(site.service.get(f"/api/projects/{site.project.id}")["undelivered"].values()), seconds=7200, every=2.0)
-    delivered_in = time.monotonic() - began
-    predictions = Counter(len(found) for found in studio.predictions(site.project.id).values())
+    judged_in, delivered_in = _followed(site, int(rate * seconds) * tasks, began, within, samples)
+    sound = _is_sound(site, studio)
     mb = max(sample.all_mb for sample in samples)
-    print(f"memory of all processes: at most {mb:,.0f} MB; predictions of a task: {dict(predictions)}")
+    print(f"memory of all processes: at most {mb:,.0f} MB")
     print(f"all judged after {judged_in:.0f} s, all delivered after {delivered_in:.0f} s; the load was {os.getloadavg()[0]:.1f} in the end")
-    kept = p99 < MOST_MS and mb < MOST_MB and set(predictions) == {1} and set(answers) <= {200, 429, 503}
+    kept = p99 < MOST_MS and mb < MOST_MB and sound and set(answers) <= {200, 429, 503}
     print("kept" if kept else "NOT KEPT")
     return int(not kept)
+
+
+def _followed(site: Site, sent: int, began: float, within: float, samples: list[Sample]) -> tuple[float, float]:
+    """Tell how far it is until so many tasks are judged and delivered: in how many seconds each, since it began.
+
+    Raises AssertionError if it takes longer than `within`, or if nothing moves for half an hour.
+    """
+    told_at = moved_at = time.monotonic()
+    judged = delivered = told = 0
+    judged_in = 0.0
+    while True:
+        before, now = judged + delivered, time.monotonic()
+        with suppress(SQLAlchemyError):
+            judged, delivered = site.counts()["judged"], _delivered(site)
+        moved_at = now if judged + delivered > before else moved_at
+        judged_in = judged_in or (now - began if judged >= sent else 0.0)
+        if now - told_at >= TELL_SECONDS:
+            print(
+                f"after {(now - began) / 60:5.1f} min: {judged:,} of {sent:,} judged, {(judged - told) / (now - told_at):.0f} a second;"
+                f" {delivered:,} delivered; {samples[-1].line if samples else ''}",
+                flush=True,
+            )
+            told_at, told = now, judged
+        if judged >= sent and delivered >= sent:
+            return judged_in, now - began
+        assert now - began < within, f"{judged:,} of {sent:,} judged, {delivered:,} delivered in {within:.0f} s\n{site.service.tail()}"
+        assert now - moved_at < STUCK_SECONDS, f"nothing moved for {STUCK_SECONDS:.0f} s\n{site.service.tail()}"
+        time.sleep(2.0)
+
+
+def _delivered(site: Site) -> int:
+    """How many predictions the labeling tool is known to have."""
+    with site.store.reading() as connection:
+        query = select(func.count()).select_from(delivery).where(delivery.c.state == DeliveryState.CONFIRMED)
+        return int(connection.execute(query).scalar_one())
+
+
+def _is_sound(site: Site, studio: FakeLabelStudio) -> bool:
+    """Whether each task of the labeling tool has one verdict and one prediction; told."""
+    shown = studio.predictions(site.project.id)
+    with site.store.reading() as connection:
+        query = select(item.c.external_id, func.count(verdict.c.item_id)).outerjoin(verdict, verdict.c.item_id == item.c.id)
+        verdicts = {int(id): int(n) for id, n in connection.execute(query.group_by(item.c.id, item.c.external_id))}
+    of_tasks = {"verdicts": Counter(verdicts.get(id, 0) for id in shown), "predictions": Counter(len(found) for found in shown.values())}
+    for what, counted in of_tasks.items():
+        print(f"{what} of a task: " + ", ".join(f"{n} on {tasks:,}" for n, tasks in sorted(counted.items())))
+    return verdicts.keys() == shown.keys() and all(set(counted) == {1} for counted in of_tasks.values())
 
 
 def _steady(site: Site, minutes: float, before: int) -> int:
@@ -250,6 +300,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=int, default=200, help="webhooks a second")
     parser.add_argument("--tasks", type=int, default=50, help="in each")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--to-the-end", action="store_true", help="follow a burst however long it takes, as long as anything moves")
     parser.add_argument("--steady-minutes", type=float, default=0.0)
     parser.add_argument("--before", type=int, default=12_000, help="tasks in the project as steady traffic begins")
     parser.add_argument("--seed", type=int, default=7)

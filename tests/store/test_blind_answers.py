@@ -57,9 +57,27 @@ class TestBlindAnswers:
         answer(store, filled, [shown, check, strange], "dog")
         answer(store, filled, [early], "dog", at=1.0)  # before it was judged
         answer(store, filled, [shown], "cat", person="8", at=time.time() + 9)  # the second one
+        settle(store, check, "wrong", "dog")
         with store.reading() as connection:
             found = {(row.route, row.blind, row.said, row.answered) for row in first_answers(connection, filled.project)}
         assert found == {("auto", False, ("cat",), ("dog",)), ("auto", True, ("cat",), ("dog",))}
+
+    def test_what_is_answered_blind_is_told_up_to_the_first_that_awaits_a_second_answer(self, store, filled):
+        checks = filled.judged(5, spot_check="sample")
+        answer(store, filled, checks, "cat")
+        states = ("right", "right", "disagreed", "right", "open")
+        with store.writing() as connection:
+            for at, (id, state) in enumerate(zip(checks, states, strict=True)):
+                values = {"state": state, "answered_at": None if state == "open" else at}
+                connection.execute(update(spot_check).where(spot_check.c.item_id == id).values(values))
+
+        def told():
+            with store.reading() as connection:
+                return sum(row.n for row in first_answers(connection, filled.project) if row.blind)
+
+        assert told() == 2, "later ones agree all the sooner"
+        settle(store, checks[2], "wrong", "dog")
+        assert told() == 4
 
     def test_where_the_suggestion_was_taken_away_nothing_was_in_view(self, store, filled):
         hidden, _ = filled.judged(2)

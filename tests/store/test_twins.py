@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from dataclasses import replace
+
 from sqlalchemy import select
+from stores import while_it_waits
 
 from annotriage.states import ProposalState, TwinKind
 from annotriage.store import certificates, columns, proposals, twins
 from annotriage.store.blind_answers import blind_answers
+from annotriage.store.items import change_media
+from annotriage.store.locks import lock_items
 from annotriage.store.reviews import Answer, set_answers
-from annotriage.store.schema import dataset, spot_check
+from annotriage.store.schema import dataset, spot_check, verdict
 
 
 def keep(store, project, found, *, others=()):
@@ -16,6 +22,12 @@ def keep(store, project, found, *, others=()):
     with store.writing() as connection:
         compared = dict.fromkeys([*found, *others], b"12345678")
         twins.keep_compared(connection, project, compared, {id: (other, TwinKind.NEAR, 0.5) for id, other in found.items()})
+
+
+def wants(filled):
+    """The project, which lets near duplicates inherit."""
+    project = filled.present()
+    return replace(project, options=replace(project.options, inherit_answers=True))
 
 
 def answer(store, id, label="dog", **values):
@@ -66,7 +78,8 @@ class TestTwins:
             heir_of_machine: (str(other), None, None),
         }
         with store.writing() as connection:
-            twins.set_inherited(connection, {heir: ("dog",)})
+            twins.claim(connection, wants(filled), 9)
+            twins.set_inherited(connection, [heir])
         assert heirs() == []
         answer(store, root, "cat")
         with store.writing() as connection:
@@ -105,16 +118,82 @@ class TestTwins:
 
     def test_whose_answer_was_seen_as_a_prediction_is_asked_blind_no_more(self, store, filled):
         root, heir, other = filled.judged(3, "outlier")
-        keep(store, filled.project, {heir: root, other: root})
+        keep(store, filled.project, {heir: root})
+        answer(store, root)
         with store.writing() as connection:
-            twins.set_inherited(connection, {heir: ("dog",)})
-            free = [proposals.free_items(connection, filled.project), sorted(certificates.still_unseen(connection, [root, heir, other]))]
-            assert free == [[root, other]] * 2
+            twins.claim(connection, wants(filled), 9)
+            twins.set_inherited(connection, [heir])
+            free = [proposals.free_items(connection, filled.project), certificates.still_unseen(connection, [heir, other])]
+            assert free == [[other]] * 2
             twins.undo_inherited(connection, filled.project)
-            assert proposals.free_items(connection, filled.project) == [root, other]
+            assert proposals.free_items(connection, filled.project) == [other]
         answer(store, heir), answer(store, other)
         with store.reading() as connection:
-            assert [row.item_id for row in blind_answers(connection, filled.project)] == [other]
+            assert {row.item_id for row in blind_answers(connection, filled.project)} == {root, other}
+
+    def test_whose_answer_is_on_its_way_is_drawn_for_no_check(self, store, filled):
+        root, heir, other = filled.judged(3, "auto")
+        keep(store, filled.project, {heir: root})
+        answer(store, root)
+        with store.writing() as connection:
+            assert [one.item_id for one in twins.claim(connection, wants(filled), 9).given] == [heir]
+            assert certificates.still_unseen(connection, [heir, other]) == [other]
+        filled.judge([heir, other], spot_check="audit", reference_id=filled.references[1])
+        with store.reading() as connection:
+            assert connection.execute(select(spot_check.c.item_id)).scalars().all() == [other]
+            judged = select(verdict.c.item_id).where(verdict.c.reference_id == filled.references[1])
+            assert connection.execute(judged).scalars().all() == [other], "the other one is drawn, and judged, anew"
+
+    def test_whoever_locks_an_item_first_keeps_it(self, store, filled):
+        if store.is_sqlite:
+            return  # a writing transaction is alone
+        root, heir = filled.judged(2, "auto")
+        keep(store, filled.project, {heir: root})
+        answer(store, root)
+        given = []
+
+        def claim():
+            with store.writing() as connection:
+                given.extend(twins.claim(connection, wants(filled), 9).given)
+
+        with ExitStack() as drawing:
+            connection = drawing.enter_context(store.writing())
+            lock_items(connection, [heir])
+            assert certificates.still_unseen(connection, [heir]) == [heir]
+
+            def draw():
+                certificates.draw(connection, filled.present(), {heir: 0.5})
+                drawing.close()
+
+            while_it_waits(store, claim, draw)
+        assert given == [], "it was found before the check was drawn, and looked at again after"
+
+    def test_what_is_answered_blind_is_inherited_once_that_is_settled(self, store, filled):
+        (check,) = filled.judged(1, "auto", spot_check="sample")
+        (heir,) = filled.judged(1, "auto")
+        keep(store, filled.project, {heir: check})
+        answer(store, check)
+        with store.writing() as connection:
+            assert twins.heirs(connection, filled.project, 9) == [], "a second person may still be asked about its twin"
+            connection.execute(spot_check.update().values(state="wrong"))
+            assert [one.item_id for one in twins.heirs(connection, filled.project, 9)] == [heir]
+
+    def test_what_shows_something_else_inherits_nothing_of_what_it_was_like(self, store, filled):
+        root, before, after, copy = filled.judged(4, "outlier")
+        keep(store, filled.project, {before: root, after: root, copy: before}, others=[root])
+        answer(store, root)
+        with store.writing() as connection:
+            change_media(connection, filled.present(), before, "http://host/another.png")
+            assert [one.item_id for one in twins.heirs(connection, filled.project, 9)] == [after]
+            assert [placed.item_id for placed, _ in twins.uncompared(connection, filled.project, 9)] == [before, copy]
+            twins.claim(connection, wants(filled), 9)
+            change_media(connection, filled.present(), after, "http://host/another.png")
+            assert twins.set_inherited(connection, [after]) == set(), "it is to be taken back"
+            claimed = twins.claim(connection, wants(filled), 9)
+            assert (claimed.given, claimed.taken) == ((), {after: str(after)})
+            twins.set_undone(connection, claimed.taken)
+            assert twins.twin_counts(connection, filled.project) == {}
+            assert not twins.anything_to_do(connection, wants(filled))
 
     def test_groups_that_a_near_duplicate_joins_count_as_one(self, store, filled):
         (first,), (second,) = (filled.judge(filled.add(1, group=name), "outlier") for name in ("patient 7", "patient 8"))

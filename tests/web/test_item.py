@@ -92,7 +92,7 @@ def test_it_shows_the_very_picture_and_the_verdict_in_words(signed_in, outlier):
         "The model says",
         "Outlier score",
         "Like no class",
-        "From another source",
+        "Unusual look",
         "p-value",
         "Trust",
         "All items",

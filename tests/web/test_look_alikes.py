@@ -16,6 +16,7 @@ from annotriage.store.projects import project_of
 from annotriage.store.proposals import free_items
 from annotriage.store.queue import Filters, queue_page
 from annotriage.store.schema import project as project_table
+from annotriage.store.schema import proposal
 
 ERROR = 0.3
 HEADERS = {"Accept": "text/html"}
@@ -107,6 +108,39 @@ def test_what_saves_too_little_is_not_offered_and_says_what_would(dashboard, aut
     selected = client.post("/projects/1/look-alikes/selection", data=b"\1\0\0\0", auth=auth, headers={"X-CSRF-Token": form["csrf"]})
     assert (selected.status_code, "too few" in selected.json["detail"]) == (409, True)
     assert client.get("/projects/1/look-alikes.json", auth=auth).json["groups"] == []
+
+
+@pytest.mark.parametrize("error", [0.05, 0.08, 0.15, 0.3])
+def test_only_what_will_be_taken_is_offered(dashboard, auth, error):
+    with dashboard.process.store.writing() as connection:
+        options = connection.execute(select(project_table.c.options).where(project_table.c.id == 1)).scalar_one()
+        connection.execute(update(project_table).where(project_table.c.id == 1).values(options=options | {"group_error": error}))
+        project = project_of(connection, "1")
+        waiting = len(free_items(connection, project))
+        item = queue_page(connection, project, filters=Filters(route="outlier"), limit=1).rows[0]
+    client = dashboard.app.test_client()
+    page = client.get("/projects/1/groups.json", auth=auth).json
+    html = client.get("/projects/1/groups", auth=auth, headers=HEADERS).text
+    form = {"csrf": token(client, "/projects/1/groups", auth=auth), "dataset": page["dataset"]["id"]}
+    named = {group["number"]: f"{group['number']}~{group['faces'][0]['item_id']}" for group in page["groups"]["groups"]}
+
+    def is_taken(groups):
+        answer = client.post("/projects/1/look-alikes/groups", data={**form, "group": groups}, auth=auth, headers=HEADERS)
+        with dashboard.process.store.writing() as connection:
+            made = proposals.proposals_page(connection, project, limit=9)
+            connection.execute(proposal.delete())
+        assert answer.status_code == 303
+        return len(made) == 1
+
+    taken = [number for number, group in named.items() if is_taken([group])]
+    assert sorted(page["offered"]) == taken
+    assert html.count("Label look-alikes at once…") == len(taken)
+    assert page["together"] == ("Label them at once together" in html) == (len(named) > 1 and is_taken(list(named.values())))
+    similar = client.get(f"/projects/1/items/{item.task}", auth=auth, headers=HEADERS).text
+    assert ("most similar at once" in similar) == bool(looks(min(waiting, 200), error, 0.95))
+    enough = client.get("/projects/1/map.json", auth=auth).json["enough"]
+    assert looks(enough, error, 0.95)
+    assert not looks(enough - 1, error, 0.95)
 
 
 def test_the_most_similar_to_an_item_are_proposed_on_its_page_and_the_api_says_the_same(dashboard, auth):

@@ -20,6 +20,7 @@ from annotriage.labeling_tool import Account, Review
 from annotriage.service.guarantee.pausing import pause
 from annotriage.service.guarantee.proposals import propose_similar
 from annotriage.service.guarantee.spot_checks import standing
+from annotriage.service.guarantee.standings import Standings
 from annotriage.service.quality.gold import keep_known, tend_gold
 from annotriage.service.readings.dataset import snapshot_of
 from annotriage.service.readings.people import people
@@ -35,6 +36,7 @@ from annotriage.store.proposals import free_items
 from annotriage.store.queue import ids_of
 from annotriage.store.reviews import keep_reviews
 from annotriage.store.schema import item, spot_check, verdict
+from annotriage.store.snapshots import groups_of
 
 AUTH = ("annotriage", "right")
 PASSWORD = "correct horse"
@@ -249,6 +251,25 @@ def test_who_may_only_look_finds_open_spot_checks_as_little_as_gold_tasks(watche
     assert numbers(deciding) == {"points": {"check"}, "groups": set(), "chosen": checks, "waiting": {"gold", *checks}}
 
 
+def test_forms_of_groups_do_not_tell_which_group_an_open_check_is_in(watched):
+    check = watched.name_blind_tasks()["check"]
+    with watched.process.store.reading() as connection:
+        every = dataset_of_all(connection, watched.project).id
+        ((_, number),) = groups_of(connection, every, [check]).items()
+    csrf = token(watched.client, "/projects/1/groups", auth=AUTH)
+    for path, fields in (
+        ("/look-alikes/groups", lambda group: {"group": f"{group}~{check}"}),
+        ("/groups/aside", lambda group: {"group": group, "typical": check, "reason": "broken"}),
+        ("/groups/assign", lambda group: {"group": group, "typical": check, "person": "Ann"}),
+    ):
+        told = []
+        for group in (number, number + 1):
+            form = {"csrf": csrf, "dataset": every, **fields(group)}
+            answer = watched.client.post(f"/projects/1{path}", data=form, auth=AUTH)
+            told.append((answer.status_code, (answer.json or {}).get("detail")))
+        assert told == [(409, "the groups have changed meanwhile; look at them again")] * 2, path
+
+
 def test_what_a_sampler_chose_names_no_spot_check_that_was_drawn_since_nor_how_sure_the_model_is_of_the_strange(watched):
     with watched.process.store.writing() as connection:
         free = {route: free_items(connection, watched.project, None, (route,))[:2] for route in (Route.UNCERTAIN, Route.OUTLIER)}
@@ -375,25 +396,46 @@ def test_somebody_who_always_says_the_same_is_told_of_and_second_answers_that_we
     assert (found["agreement"]["items"], found["agreement"]["left_out"]) == (1, 3)
 
 
-def test_a_contradicted_check_counts_as_wrong_at_once_as_it_does_in_the_guarantee_and_is_told_to_nobody(watched):
-    def figures():
-        state = watched.get("/projects/1/people.json").json["state"]
-        return next(row for row in state["blind"]["routes"] if row["route"] == "auto"), state
+def test_a_contradicted_check_counts_as_wrong_at_once_and_its_route_is_told_to_nobody(watched):
+    def figures(role=None):
+        user = AUTH if role is None else (f"may {role}", PASSWORD)
+        state = watched.get("/projects/1/people.json", user).json["state"]
+        return {row["route"]: (row["n"], row["right"]) for row in state["blind"]["routes"]}, state
 
-    before, _ = figures()
+    def of_guarantee(role):
+        Standings(watched.process).step(watched.project)
+        return watched.get("/projects/1/guarantee.json", (f"may {role}", PASSWORD)).json["standing"]
+
+    before, first = figures()
+    with watched.process.store.reading() as connection:
+        stood = standing(connection, project_of(connection, "1"))
     checks = (spot_check.c.project_id == 1, spot_check.c.route == "auto", spot_check.c.state == "open")
     with watched.process.store.writing() as connection:
         ids = connection.execute(select(spot_check.c.item_id).where(*checks).limit(3)).scalars().all()
         disagreed = {"state": "disagreed", "answered_at": time.time()}
         connection.execute(update(spot_check).where(spot_check.c.item_id.in_(ids)).values(disagreed))
-    after, state = figures()
-    assert (after["n"], after["right"]) == (before["n"] + 3, before["right"])
+        keep_reviews(connection, 1, {id: [Review(f"of {id}", "7", ("1",), updated_at=time.time())] for id in ids})
+    after, state = figures(Role.DECIDE)
+    assert after == before | {"spot check": (3, 0)}, "the line of no route grows"
+    assert (state["anchoring"], state["rates"]) == (first["anchoring"], first["rates"])
     with watched.process.store.reading() as connection:
         guarantee = standing(connection, project_of(connection, "1"))
-    assert (after["n"], after["n"] - after["right"]) == (guarantee.answers, guarantee.wrong)
+    assert (guarantee.answers, guarantee.wrong) == (stood.answers + 3, stood.wrong + 3), "and that of the guarantee, which is of one route"
     assert state["blind"]["contradicted"] == 3
     assert state["blind"]["n"] == sum(row["n"] for row in state["blind"]["weeks"]) == sum(map(sum, state["blind"]["matrix"]["counts"])) + 3
     assert any("3 spot checks are contradicted by one person and count as wrong" in note for note in state["notes"])
+    page = watched.client.get("/projects/1/people", auth=AUTH, headers=PAGE).text
+    assert "Spot checks that await a second answer" in page
+    looking, told = figures(Role.LOOK)
+    assert looking == before
+    assert (told["blind"]["n"], told["blind"]["weeks"]) == (state["blind"]["n"], state["blind"]["weeks"]), "one total for all"
+    assert told["blind"]["contradicted"] == 0
+    assert not any("contradicted" in note for note in told["notes"])
+    checks_told = watched.get("/api/projects/1/spot-checks", (f"may {Role.LOOK}", PASSWORD)).json["counts"]
+    assert not any("disagreed" in name for name in checks_told)
+    seen = {role: of_guarantee(role) for role in (Role.LOOK, Role.DECIDE)}
+    assert [seen[role]["contradicted"] for role in seen] == [0, 3]
+    assert len({(one["answers"], one["wrong"], one["bound"], one["outstanding"] - one["contradicted"]) for one in seen.values()}) == 1
     listed = [
         row["item_id"]
         for said in state["blind"]["matrix"]["classes"]

@@ -51,10 +51,10 @@ GLOSSARY = (
     ),
     Term("finding", "A label that people gave and that looks wrong. A person decides whether it is."),
     Term(
-        "from another source",
-        "The item looks as if another scanner, light or camera made it, whatever it shows. That is how it looks to the model: a new kind of"
-        " shape from the usual source can look so, too.",
-        ("source axis",),
+        "unusual look",
+        "How unlike the training items an item looks to the model, whatever its class. Another scanner, light or camera looks so, and so"
+        " does a shape that they do not have.",
+        ("source axis", "from another source"),
     ),
     Term(
         "gold task",

@@ -80,7 +80,7 @@ def contradicted_sentence(number: int) -> str:
     are, count_as, they_are = ("is", "counts", "it is") if number == 1 else ("are", "count", "they are")
     return (
         f"{count(number, 'spot check')} {are} contradicted by one person and {count_as} as wrong until a second one has answered."
-        f" Until then {they_are} in the figures, but in no list and in no table of classes."
+        f" Until then {they_are} in the figures as spot checks, but in no list and in no table of classes."
     )
 
 

@@ -1,4 +1,8 @@
-"""What makes an outlier strange, in words: it is like no class, or it comes from another source, or both."""
+"""What makes an outlier strange, in words: it is like no class, or it looks unlike the training items, or both.
+
+The second axis sees how an item looks, whatever its class. Another source looks so, and so does a shape that the training items do not
+have: the axis cannot tell the two apart, and no sentence does.
+"""
 
 from __future__ import annotations
 
@@ -20,24 +24,24 @@ def strangeness_sentence(
     """Which axis makes an outlier strange; "" where the rule has no axes.
 
     class_score, source_score: how rare it is on each axis, 3 = stranger than 95% of the held-out items; None = no such axis. depth: how
-    deep in the model it differs most from the usual source, from 0 = first to 1 = last; None leaves it unsaid. pictures: the items are
+    deep in the model it differs most from training items, from 0 = first to 1 = last; None leaves it unsaid. pictures: the items are
     such.
     """
     if class_score is None:
         return ""
     if source_score is None:
         return "It is like no class."
-    from_elsewhere = "another source"
+    unlike = "looks unlike the training items, as another source or a new shape does"
     if depth is not None:
         where, shows = DEPTHS[min(int(depth * len(DEPTHS)), len(DEPTHS) - 1)]
-        from_elsewhere += f": most unlike in {where}{f', which mostly sees {shows}' if pictures else ''}"
+        unlike += f": most in {where}{f', which mostly sees {shows}' if pictures else ''}"
     if max(class_score, source_score) < ALONE:
-        return "Both what it is and where it comes from are a little unusual."
+        return "Both what it is and how it looks are a little unusual."
     if source_score < ALONE:
         return "It is like no class."
     if class_score < ALONE:
-        return f"It looks to be from {from_elsewhere}."
-    return f"It is like no class, and looks to be from {from_elsewhere}."
+        return f"It {unlike}."
+    return f"It is like no class, and {unlike}."
 
 
 def surprise_words(score: float) -> str:

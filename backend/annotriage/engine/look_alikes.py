@@ -18,7 +18,7 @@ from annotriage.data import Source, open_dataset
 from annotriage.engine.reference import Reference
 from annotriage.errors import DataError, StateError
 from annotriage.guarantee.conformal import hashed_places
-from annotriage.guarantee.look_alikes import Look, Standing, confidence_of_half, looks, standing
+from annotriage.guarantee.look_alikes import Look, Standing, confidence_of_half, least_members, looks, standing
 from annotriage.latent.groups import find_groups
 from annotriage.latent.maps import nearest_training
 from annotriage.model.spec import ModelSpec
@@ -123,7 +123,7 @@ def worth_asking(group: LookAlikes) -> LookAlikes:
     """The group, if answering at most half of it can be enough. Raises StateError with the number that would be."""
     if group.looks:
         return group
-    enough = next((size for size in range(len(group.ids), 5_000) if looks(size, group.group_error, group.confidence)), None)
+    enough = least_members(group.group_error, group.confidence)
     fix = f"it takes {enough} like these" if enough else "allow a larger group_error"
     raise StateError(
         f"{group.why}: {len(group.ids)} items are too few to label at once, for more than half of them would have to be answered; {fix}."

@@ -19,7 +19,7 @@ class Verdict:
 
     labels: what the model says (one, or several for multi-choice). confidence, p_value, outlier_score, trust in [0, 1].
     cluster: the nearest center. score: the deciding raw score, larger is stranger; members: raw score of each member.
-    class_score, source_score: how rare it is as an item of no class and as one of another source, -ln of the share of held-out items that
+    class_score, source_score: how rare it is as an item of no class and in its look, -ln of the share of held-out items that
     are at least as strange: 3 = stranger than 95%; None where the rule has no such axis.
     sureness: what the gate compares with its limit.
     route: "auto" | "uncertain" | "outlier" | "failed". reason: one sentence for people. Of a failed item only id, path,

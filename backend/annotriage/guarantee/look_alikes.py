@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 
 WORTH = 0.5  # of the members, that must be saved
 MOST_LOOKS = 20
+MOST_MEMBERS = 5_000  # up to which a smallest group is looked for
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,12 @@ def looks(members: int, group_error: float = 0.05, confidence: float = 0.95) -> 
             break
         found.append(Look(int(enough[0]), allowed, _limit(members - int(enough[0]), group_error)))
     return tuple(found)
+
+
+@cache
+def least_members(group_error: float = 0.05, confidence: float = 0.95) -> int | None:
+    """The smallest group of which not even half need be answered; None where it would be larger than anybody looks for."""
+    return next((size for size in range(1, MOST_MEMBERS) if looks(size, group_error, confidence)), None)
 
 
 def standing(members: int, agrees: Sequence[bool] | BoolArray, group_error: float = 0.05, confidence: float = 0.95) -> Standing:

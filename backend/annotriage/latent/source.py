@@ -1,6 +1,7 @@
-"""The axis "comes from another source": whether the model's feature maps look as they do on training items, whatever the class.
+"""The axis of an unusual look: whether the model's feature maps look as they do on training items, whatever the class.
 
-Scanner, light, noise and sharpness show in the maps of early and middle layers long before they reach the last one. All maps are
+Scanner, light, noise and sharpness show in the maps of early and middle layers long before they reach the last one. So does
+a shape that the training items do not have, which the axis cannot tell from another source. All maps are
 put side by side, each with the same weight, and one Gaussian without classes says how far an item is from the usual.
 """
 

@@ -14,14 +14,14 @@ from operator import itemgetter
 
 from sqlalchemy import Connection, and_, exists, func, select
 
-from annotriage.states import SETTLED, SHOWN, AnswerState, EventKind, Route, Time
+from annotriage.states import SETTLED, SHOWN, AnswerState, EventKind, Route, SpotCheckState, Time
+from annotriage.store.blindness import has_answer
 from annotriage.store.counters import one_of
 from annotriage.store.database import labels_of, read_once, stored
 from annotriage.store.gold import is_copy
 from annotriage.store.projects import Project
 from annotriage.store.reviews import reviews_of
-from annotriage.store.schema import DISAGREED, delivery, event, item, proposal_member, review, spot_check, verdict
-from annotriage.store.twins import was_told
+from annotriage.store.schema import DISAGREED, delivery, event, item, review, spot_check, verdict
 
 MOST_ITEMS = 5_000  # of the latest, of one kind: a page is made of them each time, and shares are known to a point and a half by so many
 LOOKED_AT = 10_000  # of the latest answers, among which those of a rare kind are looked for
@@ -97,17 +97,17 @@ def alike_answers(connection: Connection, project: Project) -> list[AlikeAnswers
     ]
 
 
-def contradicted_checks(connection: Connection, project: Project) -> Counter[tuple[int, str]]:
-    """Spot checks on which one person contradicted the model and a second answer is awaited, by (day, route) as in `AlikeAnswers`.
+def contradicted_checks(connection: Connection, project: Project) -> Counter[int]:
+    """Spot checks on which one person contradicted the model and a second answer is awaited, by day as in `AlikeAnswers`.
 
-    Counted alone: who answers next must not find out which they are, nor what was said.
+    Counted alone: who answers next must not find out which they are, of which route, or what was said.
     """
     query = (
-        select(spot_check.c.answered_at, spot_check.c.route)
+        select(spot_check.c.answered_at)
         .join(item, item.c.id == spot_check.c.item_id)
         .where(spot_check.c.project_id == project.id, DISAGREED, ~item.c.gone)
     )
-    return Counter((int((at or 0.0) // DAY), route) for at, route in connection.execute(query))
+    return Counter(int((at or 0.0) // DAY) for at in connection.execute(query).scalars())
 
 
 @read_once
@@ -127,7 +127,6 @@ def _blind(connection: Connection, project: Project) -> list[tuple[int, str, str
     own = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     seen = verdict.alias("seen")  # another reference may have shown its label before
     was_shown = exists().where(seen.c.item_id == item.c.id, seen.c.route.in_(SHOWN), seen.c.at < item.c.answered_at)
-    at_once = exists().where(proposal_member.c.item_id == item.c.id, proposal_member.c.at_once)
     given = (item.c.project_id == project.id, ~item.c.machine, item.c.answered_at.is_not(None))
     latest = select(item.c.id).where(*given).order_by(item.c.answered_at.desc()).limit(LOOKED_AT).subquery("latest")
     strangers = (
@@ -137,7 +136,7 @@ def _blind(connection: Connection, project: Project) -> list[tuple[int, str, str
         .join(verdict, own)
         .where(item.c.answer == AnswerState.RESOLVED, verdict.c.route == Route.OUTLIER)
         .where(~item.c.gone, ~item.c.labelled, ~was_shown)
-        .where(~exists().where(spot_check.c.item_id == item.c.id), ~was_told(item.c.id), ~at_once)
+        .where(~exists().where(spot_check.c.item_id == item.c.id), ~has_answer(item.c.id))
         .order_by(item.c.answered_at.desc(), item.c.id.desc())
         .limit(MOST_ITEMS)
     )
@@ -187,10 +186,12 @@ def several_answers(connection: Connection, project: Project) -> tuple[list[Seve
 def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]:
     """People's first answers on items whose suggestion is shown, and on spot checks of the same routes, under the current reference.
 
-    Counted, as few differ. The latest items if there are many; answers from before the verdict are left out.
+    Counted, as few differ. The latest items if there are many; answers from before the verdict are left out. So are blind ones from the
+    first on that contradicts the model and awaits a second answer: of that nothing may be told, and without it alone the others would
+    make the model look better than it is.
     """
     delivered = and_(delivery.c.item_id == item.c.id, delivery.c.reference_id == project.reference_id)
-    drawn = exists().where(spot_check.c.item_id == item.c.id, spot_check.c.reference_id == project.reference_id)
+    drawn = and_(spot_check.c.item_id == item.c.id, spot_check.c.reference_id == project.reference_id)
     judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
     answered = exists().where(review.c.item_id == item.c.id, ~review.c.machine, review.c.labels.is_not(None))
     query = (
@@ -199,25 +200,32 @@ def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]
             verdict.c.judged,
             stored(verdict.c.labels).label("labels"),
             verdict.c.at,
-            drawn.label("drawn"),
+            spot_check.c.state,
+            spot_check.c.answered_at,
             stored(delivery.c.labels).label("shown"),
         )
         .select_from(item)
         .join(verdict, judged)
         .outerjoin(delivery, delivered)
+        .outerjoin(spot_check, drawn)
         .where(item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone, verdict.c.route.in_(SHOWN), answered)
-        .where(drawn | delivery.c.item_id.is_not(None))
+        .where(spot_check.c.item_id.is_not(None) | delivery.c.item_id.is_not(None))
         .order_by(item.c.id.desc())
         .limit(MOST_ITEMS)
     )
     read = connection.execute(query).all()
-    rows = [row for row in read if row[4] or labels_of(row[5]) is not None]  # hidden: null, or the null of JSON
+    awaited = min((row.answered_at or 0.0 for row in read if row.state == SpotCheckState.DISAGREED), default=inf)
+    rows = [
+        row
+        for row in read
+        if (labels_of(row.shown) is not None if row.state is None else row.state in SETTLED and (row.answered_at or 0.0) < awaited)
+    ]  # hidden: null, or the null of JSON
     first = _first(connection, [row[0] for row in rows])
     counts: Counter[tuple[str, bool, str, str]] = Counter()
-    for id, judged_as, labels, at, is_drawn, _ in rows:
+    for id, judged_as, labels, at, state, *_ in rows:
         given, given_at = first.get(id, ("", -inf))
         if given_at >= at - SKEW_SECONDS:
-            counts[judged_as, bool(is_drawn), labels, given] += 1
+            counts[judged_as, state is not None, labels, given] += 1
     return [FirstAnswer(route, blind, _in_order(said), _in_order(given), n) for (route, blind, said, given), n in counts.items()]
 
 

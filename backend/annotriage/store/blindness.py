@@ -17,13 +17,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, or_
 
-from annotriage.states import UNANSWERED, UNSETTLED, ProposalState, Route
-from annotriage.store.schema import item, proposal, proposal_member, spot_check, verdict
+from annotriage.states import UNANSWERED, UNSETTLED, ProposalState, Route, TwinState
+from annotriage.store.schema import accepted, item, proposal, proposal_member, spot_check, twin, verdict
 
 # Made once: a new alias of a wide table copies all its columns, for each question anew. So are the conditions on columns of tables.
 _CHECK = spot_check.alias("open_check")
 _OWN = item.alias("unnamed")
 _ASKED, _MEMBER, _GROUP = item.alias("asked_item"), proposal_member.alias("asked_member"), proposal.alias("asked_group")
+_TWIN, _LABELLED, _ACCEPTED = twin.alias("own_twin"), proposal_member.alias("labelled_member"), accepted.alias("own_accepted")
 _KEPT = 64  # conditions
 
 
@@ -51,6 +52,22 @@ def shown_verdict(reference_id: Any) -> ColumnElement[bool]:
     """The condition under which a verdict is joined to its item: it is that of the reference, and not hidden."""
     seen = or_(verdict.c.judged == Route.FAILED, ~is_hidden(item.c.id))
     return and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == reference_id, seen)
+
+
+@lru_cache(_KEPT)
+def was_told(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether an item has, had, or is about to get an inherited answer as a prediction, which whoever answers it has seen."""
+    return exists().where(_TWIN.c.item_id == item_id, _TWIN.c.state != TwinState.FOUND).correlate_except(_TWIN)
+
+
+@lru_cache(_KEPT)
+def has_answer(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """As `was_told`, of any answer that nobody gave on the item itself: inherited, a group's, or an automatic label as an annotation.
+
+    Such an item is drawn for no check: whoever answered it would not be blind.
+    """
+    at_once = exists().where(_LABELLED.c.item_id == item_id, _LABELLED.c.at_once).correlate_except(_LABELLED)
+    return or_(was_told(item_id), at_once, exists().where(_ACCEPTED.c.item_id == item_id).correlate_except(_ACCEPTED))
 
 
 @lru_cache(_KEPT)

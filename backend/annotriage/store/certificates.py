@@ -16,12 +16,12 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, fun
 from annotriage.errors import UnknownError
 from annotriage.states import SETTLED, EventKind, Route, SpotCheckKind, SpotCheckState
 from annotriage.store import deliveries, field_writes
+from annotriage.store.blindness import has_answer
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import columns_of, insert, texts
 from annotriage.store.projects import Project, get_project
 from annotriage.store.schema import accepted, certificate, certificate_item, event, item, item_dataset, review, spot_check, verdict
 from annotriage.store.schema import project as project_rows
-from annotriage.store.twins import was_told
 
 AT_ONCE = 20_000  # rows in memory
 
@@ -176,10 +176,12 @@ def draw(connection: Connection, project: Project, places: Mapping[int, float]) 
 
 
 def still_unseen(connection: Connection, item_ids: Sequence[int]) -> list[int]:
-    """Those of these items that nobody has answered or accepted, and that are no spot checks and inherited no answer: they can be checked
-    blind."""
-    seen = [exists(select(table.c.item_id).where(table.c.item_id == item.c.id)) for table in (review, accepted, spot_check)]
-    query = select(item.c.id).where(item.c.answer == "open", ~item.c.gone, *(~known for known in seen), ~was_told(item.c.id))
+    """Those of these items that nobody has answered, that have no other answer and are no spot checks: they can be checked blind.
+
+    Lock them first: an answer may be on its way to them.
+    """
+    seen = [exists(select(table.c.item_id).where(table.c.item_id == item.c.id)) for table in (review, spot_check)]
+    query = select(item.c.id).where(item.c.answer == "open", ~item.c.gone, *(~known for known in seen), ~has_answer(item.c.id))
     return [id for ids in chunks(sorted(item_ids)) for id in connection.execute(query.where(item.c.id.in_(ids))).scalars()]
 
 

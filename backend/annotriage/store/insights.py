@@ -116,11 +116,15 @@ def stop_looks(connection: Connection, project_id: int) -> bool:
     return any(stopped)
 
 
-def forget_reference(connection: Connection, reference_id: int) -> None:
-    """An item is erased from a reference: of all projects that use it, what was found goes, and what runs keeps nothing."""
+def forget_reference(connection: Connection, reference_id: int) -> set[int]:
+    """An item is erased from a reference: of all projects that use it, what was found goes, and what runs keeps nothing. Those of them in
+    which anything ran."""
+    stopped = set()
     for id in connection.execute(select(project.c.id).where(project.c.reference_id == reference_id)).scalars().all():
-        stop_looks(connection, id)
+        if stop_looks(connection, id):
+            stopped.add(id)
         forget_insights(connection, id)
+    return stopped
 
 
 def forget_insights(connection: Connection, project_id: int) -> None:

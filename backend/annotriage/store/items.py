@@ -18,6 +18,7 @@ from annotriage.store.erased import without_erased
 from annotriage.store.gold import adopt, copies_among, withdraw_gone
 from annotriage.store.projects import Project
 from annotriage.store.schema import delivery, field_write, item, verdict, work
+from annotriage.store.twins import shows_another
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ def change_media(connection: Connection, project: Project, item_id: int, media: 
         labelled = connection.execute(update(item).where(item.c.id == item_id).values(values).returning(item.c.labelled)).scalar_one()
         former = (verdict.c.item_id == item_id, verdict.c.reference_id.not_in(project.references))
         connection.execute(verdict.delete().where(*former))  # they never judge it anew
+    shows_another(connection, item_id)
     connection.execute(work.delete().where(work.c.item_id == item_id))  # whoever is at it looks at what it showed before
     if not labelled:
         add_work(connection, project, [item_id])

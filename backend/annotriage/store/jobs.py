@@ -182,6 +182,12 @@ def _run_by(id: int, owner: str) -> tuple[ColumnElement[bool], ...]:
     return job.c.id == id, job.c.owner == owner, job.c.state == JobState.RUNNING
 
 
+def is_running(connection: Connection, project_id: int, kind: str) -> bool:
+    """Whether a job of that kind is at work in a project."""
+    mine = (job.c.project_id == project_id, job.c.kind == kind, job.c.state == JobState.RUNNING)
+    return connection.execute(select(job.c.id).where(*mine)).first() is not None
+
+
 def is_wanted(connection: Connection, id: int) -> bool:
     """Whether a job waits or runs, wherever it does."""
     return connection.execute(select(job.c.id).where(job.c.id == id, job.c.state.in_(OPEN))).first() is not None

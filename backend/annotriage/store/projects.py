@@ -235,9 +235,16 @@ def keep_standing(connection: Connection, of: Project, facts: Mapping[str, Any])
 
 @read_once
 def standing_of(connection: Connection, of: Project) -> dict[str, Any] | None:
-    """How the guarantee stands, as the jobs process last found it; None if it has not yet, under the current reference."""
+    """How the guarantee stands, as the jobs process last found it; None if it has not yet, under the current reference.
+
+    Contradictions that await a second answer are counted. Who may only look is not told how many of the wrong ones they are: that they are
+    on automatic labels is what the second answer must not know.
+    """
     found = connection.execute(_STANDING, {"of_id": of.id}).scalar_one_or_none()
-    return dict(found) if found and found["reference_id"] == of.reference_id else None
+    if not found or found["reference_id"] != of.reference_id:
+        return None
+    awaited = found.get("contradicted", 0) if of.hides_checks else 0
+    return {**found, "contradicted": 0, "outstanding": found["outstanding"] - awaited} if awaited else dict(found)
 
 
 def mark_of(connection: Connection, shown: Sequence[Project]) -> tuple[object, ...]:

@@ -16,11 +16,11 @@ from sqlalchemy import ColumnElement, Connection, exists, func, select, update
 
 from annotriage.errors import UnknownError
 from annotriage.states import AnswerState, ProposalState, Route, Time
+from annotriage.store.blindness import was_told
 from annotriage.store.counters import chunks
 from annotriage.store.database import columns_of, insert, texts
 from annotriage.store.projects import Project
-from annotriage.store.schema import delivery, item, point, proposal, proposal_member, spot_check, verdict
-from annotriage.store.twins import was_told
+from annotriage.store.schema import delivery, group_member, item, point, proposal, proposal_member, spot_check, verdict
 
 AT_WORK = (ProposalState.ASKING, ProposalState.SPLITTING, ProposalState.LABELLING, ProposalState.UNDOING)  # of the service
 AT_ONCE = 20_000  # points in memory
@@ -105,6 +105,16 @@ def free_count(connection: Connection, project: Project, most: int) -> int:
     """How many items may become members; so many at most are counted."""
     some = select(item.c.id).where(*_free(project, MEMBERS)).limit(most).subquery()
     return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+
+
+def free_in_groups(connection: Connection, project: Project, dataset_id: int, numbers: Collection[int]) -> dict[int, list[int]]:
+    """The items that may become members of each of these groups among the outliers of a dataset; of those that have any."""
+    query = select(group_member.c.number, item.c.id).join(item, item.c.id == group_member.c.item_id)
+    query = query.where(group_member.c.dataset_id == dataset_id, group_member.c.number.in_(sorted(numbers)), *_free(project, MEMBERS))
+    found: dict[int, list[int]] = {}
+    for number, id in connection.execute(query):
+        found.setdefault(number, []).append(id)
+    return found
 
 
 def free_points(

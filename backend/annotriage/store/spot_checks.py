@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func, or_, select, update
 
 from annotriage.states import SETTLED, UNSETTLED, AnswerState, Route, SpotCheckKind, SpotCheckState, Time
-from annotriage.store.blindness import shown_verdict
+from annotriage.store.blindness import has_answer, shown_verdict
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import texts
 from annotriage.store.gold import is_copy, is_source
@@ -150,9 +151,16 @@ def spot_checks_page(connection: Connection, project: Project, *, state: str | N
 
 
 def spot_check_counts(connection: Connection, project: Project) -> list[SpotCheckCount]:
-    """How many spot checks there are of each kind and state; both are few."""
-    keys = (spot_check.c.kind, spot_check.c.state)
-    query = select(*keys, func.count(), func.max(spot_check.c.answered_at)).where(spot_check.c.project_id == project.id)
+    """How many spot checks there are of each kind and state; both are few. Where the project hides them, those on which a second answer is
+    wanted are open like the others: their kind tells the route."""
+    state: ColumnElement[Any] = spot_check.c.state
+    answered_at: ColumnElement[Any] = spot_check.c.answered_at
+    if project.hides_checks:
+        settled = state.in_(SETTLED)
+        state, answered_at = case((settled, state), else_=SpotCheckState.OPEN.value), case((settled, answered_at))
+    rows = select(spot_check.c.kind, state.label("state"), answered_at.label("at")).where(spot_check.c.project_id == project.id).subquery()
+    query = select(rows.c.kind, rows.c.state, func.count(), func.max(rows.c.at))
+    keys = (rows.c.kind, rows.c.state)
     return [SpotCheckCount(*row) for row in connection.execute(query.group_by(*keys).order_by(*keys))]
 
 
@@ -173,6 +181,12 @@ def unsettled(connection: Connection, item_ids: Sequence[int]) -> frozenset[int]
     """Which of these items are spot checks that wait for people's answers."""
     query = select(spot_check.c.item_id).where(spot_check.c.state.in_(UNSETTLED))
     return frozenset(id for ids in chunks(item_ids) for id in connection.execute(query.where(spot_check.c.item_id.in_(ids))).scalars())
+
+
+def drawn_for_none(connection: Connection, item_ids: Sequence[int]) -> frozenset[int]:
+    """Which of these items may become no spot check, as another answer than a person's own stands on their tasks, or did, or is to."""
+    query = select(item.c.id).where(has_answer(item.c.id), ~exists().where(spot_check.c.item_id == item.c.id))
+    return frozenset(id for ids in chunks(item_ids) for id in connection.execute(query.where(item.c.id.in_(ids))).scalars())
 
 
 def waiting(connection: Connection, project_id: int) -> list[int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, exists, func, select, update
+from sqlalchemy import Connection, Select, and_, exists, func, or_, select, update
 
 from annotriage.states import AnswerState, TwinKind, TwinState
 from annotriage.store.blindness import is_hidden
@@ -63,10 +63,16 @@ class Heir:
     labels: tuple[str, ...]
 
 
-def was_told(item_id: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Whether an item has, or had, an inherited answer as a prediction, which whoever answers it has seen."""
-    own = twin.alias("own_twin")
-    return exists().where(own.c.item_id == item_id, own.c.state != TwinState.FOUND).correlate_except(own)
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What is done with predictions of inherited answers now.
+
+    given: items that nobody draws for a blind check from now on. taken: those of which what they inherited, or may have, is to be taken
+    back, each with its task.
+    """
+
+    given: tuple[Heir, ...]
+    taken: Mapping[int, str]
 
 
 def uncompared(connection: Connection, project: Project, limit: int) -> list[tuple[Placed, bytes | None]]:
@@ -141,46 +147,116 @@ def latest_repeats(connection: Connection, project: Project, limit: int) -> list
     return [Repeat(row.own or "", _near_duplicate(row)) for row in connection.execute(query)]
 
 
+def anything_to_do(connection: Connection, project: Project) -> bool:
+    """Whether `claim` may find anything."""
+    if project.options.inherit_answers and heirs(connection, project, 1):
+        return True
+    left = select(twin.c.item_id).where(twin.c.project_id == project.id, twin.c.state.in_((TwinState.SENDING, TwinState.STALE)))
+    return connection.execute(left.limit(1)).one_or_none() is not None
+
+
+def claim(connection: Connection, project: Project, limit: int) -> Claimed:
+    """Take the next items that are to inherit, and those whose prediction is to go. Whoever draws one of them first keeps it: both lock
+    it, and look again. What an earlier call took and did not end is taken again.
+    """
+    wanted = heirs(connection, project, limit) if project.options.inherit_answers else []
+    mine = twin.c.project_id == project.id
+    left = select(twin.c.item_id).where(mine, twin.c.state.in_((TwinState.SENDING, TwinState.STALE))).order_by(twin.c.item_id).limit(limit)
+    ids = {heir.item_id for heir in wanted} | set(connection.execute(left).scalars())
+    lock_items(connection, ids)
+    again = [_heirs(project).where(twin.c.item_id.in_(some)) for some in chunks(sorted(ids))] if project.options.inherit_answers else []
+    given = tuple(heir for query in again for heir in _read_heirs(connection, query))
+    for heir in given:
+        values = {"state": TwinState.SENDING, "labels": list(heir.labels)}
+        connection.execute(update(twin).where(twin.c.item_id == heir.item_id).values(values))
+    going = select(twin.c.item_id, item.c.external_id).join(item, item.c.id == twin.c.item_id)
+    going = going.where(twin.c.state.in_((TwinState.SENDING, TwinState.STALE)), item.c.external_id.is_not(None))
+    others = chunks(sorted(ids - {heir.item_id for heir in given}))
+    return Claimed(given, {id: task for some in others for id, task in connection.execute(going.where(twin.c.item_id.in_(some)))})
+
+
 def heirs(connection: Connection, project: Project, limit: int) -> list[Heir]:
     """Items without an answer that repeat one that people have answered, and have not inherited that yet.
 
-    A member of a group of look-alikes may be answered blind any time: it inherits nothing.
+    A member of a group of look-alikes may be answered blind any time: it inherits nothing. What is answered blind itself is inherited once
+    that is settled.
     """
+    return _read_heirs(connection, _heirs(project).limit(limit))
+
+
+def _heirs(project: Project) -> Select[Any]:
     mine = item.alias("mine")
     query = _with_other().join(mine, mine.c.id == twin.c.item_id).add_columns(mine.c.external_id.label("own"))
-    query = query.where(
+    return query.where(
         twin.c.project_id == project.id,
-        twin.c.state == TwinState.FOUND,
+        twin.c.state.in_((TwinState.FOUND, TwinState.SENDING)),
         item.c.answer == AnswerState.RESOLVED,
         ~item.c.machine,
         mine.c.answer == AnswerState.OPEN,
         mine.c.external_id.is_not(None),
         ~mine.c.labelled,
         ~mine.c.gone,
-        ~is_hidden(twin.c.item_id),
+        *_TOLD,
         ~exists().where(proposal_member.c.item_id == twin.c.item_id, proposal_member.c.active),
-    )
-    rows = connection.execute(query.order_by(twin.c.item_id).limit(limit))
-    return [Heir(row.item_id, row.own, texts(row.labels) or ()) for row in rows if row.labels]
+    ).order_by(twin.c.item_id)
 
 
-def set_inherited(connection: Connection, labels: Mapping[int, Sequence[str]]) -> None:
-    """These items have inherited answers."""
-    for item_id, given in labels.items():
-        values = {"state": TwinState.INHERITED, "labels": list(given)}
-        connection.execute(update(twin).where(twin.c.item_id == item_id, twin.c.state == TwinState.FOUND).values(values))
+def _read_heirs(connection: Connection, query: Select[Any]) -> list[Heir]:
+    return [Heir(row.item_id, row.own, texts(row.labels) or ()) for row in connection.execute(query) if row.labels]
+
+
+def set_inherited(connection: Connection, item_ids: Collection[int]) -> set[int]:
+    """These items, which were claimed, have inherited their answers: those of which that still holds. The others' are to be taken back."""
+    return _from(connection, item_ids, TwinState.SENDING, TwinState.INHERITED)
+
+
+def set_undone(connection: Connection, item_ids: Collection[int]) -> None:
+    """These items, which were claimed, inherit nothing after all: not now, and not later."""
+    _from(connection, item_ids, TwinState.SENDING, TwinState.UNDONE)
+    stale = [id for ids in chunks(sorted(item_ids)) for id in connection.execute(_STALE.where(twin.c.item_id.in_(ids))).scalars()]
+    _compare_anew(connection, stale)
 
 
 def undo_inherited(connection: Connection, project: Project) -> int:
-    """No inherited answer holds any more, and none of them is given again: how many there were."""
-    mine = (twin.c.project_id == project.id, twin.c.state == TwinState.INHERITED)
+    """No inherited answer holds any more, and none of them is given again: how many there were, those on their way among them."""
+    mine = (twin.c.project_id == project.id, twin.c.state.in_((TwinState.SENDING, TwinState.INHERITED)))
     return int(connection.execute(update(twin).where(*mine).values(state=TwinState.UNDONE)).rowcount)
+
+
+def shows_another(connection: Connection, item_id: int) -> None:
+    """An item shows something else by now: it repeats what it did no more, nor do others repeat it, and what it inherited is to go."""
+    inherited = (twin.c.item_id == item_id, twin.c.state.in_((TwinState.SENDING, TwinState.INHERITED)))
+    connection.execute(update(twin).where(*inherited).values(state=TwinState.STALE))
+    other = (twin.c.twin_id == item_id, twin.c.state == TwinState.FOUND)
+    own = (twin.c.item_id == item_id, twin.c.state.in_((TwinState.FOUND, TwinState.UNDONE)))
+    _compare_anew(connection, list(connection.execute(select(twin.c.item_id).where(or_(and_(*other), and_(*own)))).scalars()))
+
+
+def repeats_of(connection: Connection, item_ids: Sequence[int]) -> set[int]:
+    """The items that repeat any of these."""
+    query = select(twin.c.item_id)
+    return {id for ids in chunks(item_ids) for id in connection.execute(query.where(twin.c.twin_id.in_(ids))).scalars()}
 
 
 def twin_counts(connection: Connection, project: Project) -> dict[str, int]:
     """How many items repeat another one, by what became of that."""
     query = select(twin.c.state, func.count()).where(twin.c.project_id == project.id).group_by(twin.c.state)
     return {state: int(n) for state, n in connection.execute(query)}
+
+
+_STALE = select(twin.c.item_id).where(twin.c.state == TwinState.STALE)
+
+
+def _from(connection: Connection, item_ids: Collection[int], before: TwinState, after: TwinState) -> set[int]:
+    """Let what is still in the one state go to the other: the items of which it was."""
+    change = update(twin).where(twin.c.state == before).values(state=after).returning(twin.c.item_id)
+    return {id for ids in chunks(sorted(item_ids)) for id in connection.execute(change.where(twin.c.item_id.in_(ids))).scalars()}
+
+
+def _compare_anew(connection: Connection, item_ids: Sequence[int]) -> None:
+    for ids in chunks(item_ids):
+        connection.execute(twin.delete().where(twin.c.item_id.in_(ids)))
+        connection.execute(update(point).where(point.c.item_id.in_(ids)).values(fingerprint=None))
 
 
 _TOLD = (~is_hidden(twin.c.item_id), ~is_hidden(twin.c.twin_id))

@@ -18,6 +18,7 @@ from annotriage.store.locks import lock_items
 from annotriage.store.places import is_settled, put_in_place
 from annotriage.store.projects import Project
 from annotriage.store.schema import item, point, spot_check, thumbnail, verdict
+from annotriage.store.spot_checks import drawn_for_none
 
 if TYPE_CHECKING:  # the web process never loads what judges
     from annotriage.engine.verdict import Verdict
@@ -50,9 +51,10 @@ class Judgement:
 def record(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement]) -> list[int]:
     """Write verdicts, counts, spot checks and deliveries; a repeat changes nothing. For the project's current reference the queue, too.
 
-    Returns the items that this was done for: all but those that are gone, or show something else than what was judged.
+    Returns the items that this was done for: all but those that are gone, or show something else than what was judged, or are to be drawn
+    anew, as an answer is on its way to them since they were drawn for a check.
     """
-    judgements = _of_what_is_shown(connection, judgements)
+    judgements = _still_drawn(connection, _of_what_is_shown(connection, judgements))
     if not judgements:
         return []
     now = time.time()
@@ -103,6 +105,12 @@ def _of_what_is_shown(connection: Connection, judgements: Sequence[Judgement]) -
     return [
         judgement for judgement in judgements if judgement.item_id in shown and judgement.media_hash in (None, shown[judgement.item_id])
     ]
+
+
+def _still_drawn(connection: Connection, judgements: list[Judgement]) -> list[Judgement]:
+    """All but those whose check would not be blind."""
+    told = drawn_for_none(connection, [judgement.item_id for judgement in judgements if judgement.spot_check])
+    return [judgement for judgement in judgements if judgement.item_id not in told] if told else judgements
 
 
 def _write_verdicts(connection: Connection, project: Project, reference_id: int, judgements: Sequence[Judgement], now: float) -> None:

@@ -207,13 +207,24 @@ def _waiting(most: int | None) -> Select[int]:
     return select(func.count()).select_from(select(work.c.id).where(*mine).limit(most).subquery())
 
 
-def beat(connection: Connection, owner: str, role: str, host: str, pid: int, text: str = "") -> None:
-    """A sign of life of one process of the service. Who takes another role counts from then on as started."""
+def beat(connection: Connection, owner: str, role: str, host: str, pid: int, text: str = "", started: float | None = None) -> None:
+    """A sign of life of one process of the service. Who takes another role counts from then on as started.
+
+    started: when it was, in its role, should it not be known (any more); by default now.
+    """
     now = time.time()
     since = case((heartbeat.c.role == role, heartbeat.c.started_at), else_=now)
     values: dict[str, Any] = {"role": role, "started_at": since, "at": now, "text": text}
     if not connection.execute(update(heartbeat).where(heartbeat.c.owner == owner).values(values)).rowcount:
-        values = {"owner": owner, "role": role, "host": host, "pid": pid, "started_at": now, "at": now, "text": text}
+        values = {
+            "owner": owner,
+            "role": role,
+            "host": host,
+            "pid": pid,
+            "started_at": now if started is None else started,
+            "at": now,
+            "text": text,
+        }
         connection.execute(heartbeat.insert().values(values))
 
 

@@ -13,6 +13,7 @@ from triaged import data_uri, import_tasks, judge
 
 from annotriage.errors import UnknownError
 from annotriage.labeling_tool import Task
+from annotriage.service.guarantee.model_choice import work_folder
 from annotriage.service.inside.keeping import keeping
 from annotriage.service.maps.training_items import keep_training
 from annotriage.service.operations.erasing import erase
@@ -235,7 +236,7 @@ def test_what_nobody_foresaw_is_no_reason_to_forget_what_is_to_be_erased(process
         raise RuntimeError("nobody foresaw this")
 
     with monkeypatch.context() as patched:
-        patched.setattr("annotriage.service.operations.erasing.stop_training", fails)
+        patched.setattr("annotriage.service.operations.erasing.kept_references", fails)
         assert run_queued(process)
     ((state, payload, text),) = erasures(process)
     assert (state, payload["names"]) == ("queued", sorted([NAME, tasks[1].id])), "what was asked for meanwhile is erased with it"
@@ -246,6 +247,35 @@ def test_what_nobody_foresaw_is_no_reason_to_forget_what_is_to_be_erased(process
     assert [(state, payload) for state, payload, _ in erasures(process)] == [("done", {})]
     with process.store.reading() as connection:
         assert items.find_items(connection, project.id, [NAME, tasks[1].id]) == {}
+
+
+def test_a_full_disk_stops_no_training_however_often_erasing_is_tried(process, full, tmp_path, disk_of):
+    project, _, _ = full
+    look = job_kind(InsightKind.DIAGNOSIS)
+    with process.store.writing() as connection:
+        for kind in (jobs.TRAINING, look):
+            jobs.queue(connection, project.id, kind)
+            jobs.take(connection, process.owner, [kind])
+        ask(connection, project, [NAME], "ann")
+    folder = work_folder(process, project)
+    folder.mkdir(parents=True, exist_ok=True)
+    size = max(file.stat().st_size for file in tmp_path.glob("store.db*"))
+
+    def states():
+        with process.store.reading() as connection:
+            return [jobs.latest_of(connection, project.id, kind).state for kind in (jobs.TRAINING, look, jobs.ERASURE)]
+
+    for _ in range(2):
+        with disk_of(size + 200_000):
+            assert run_queued(process)
+        assert states() == ["running", "running", "queued"]
+        assert folder.exists()
+        with process.store.writing() as connection:
+            connection.execute(update(job).values(not_before=0.0))
+    assert run_queued(process)
+    assert states() == ["cancelled", "cancelled", "done"]
+    assert not folder.exists()
+    assert everything(process).replace(f"{NAME}0", "").count(NAME) == 0
 
 
 def test_the_file_of_sqlite_itself_has_nothing_of_it(process, full, tmp_path):

@@ -49,6 +49,17 @@ def beats(process, owner, started):
         connection.execute(work.heartbeat.update().where(work.heartbeat.c.owner == owner).values(started_at=started))
 
 
+def test_who_was_held_for_dead_runs_since_it_was_started(process):
+    since = []
+    for _ in range(2):
+        process.beat()
+        with process.store.writing() as connection:
+            (found,) = (one for one in work.registered(connection) if one.owner == process.owner)
+            since.append(found.started_at)
+            work.bury(connection, [process.owner])
+    assert since[0] == since[1]
+
+
 def test_a_loop_goes_on_at_once_while_there_is_something_to_do_and_pauses_when_there_is_not(loop):
     left = [3]
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from annotriage.errors import StateError, ToolUnavailable
+from annotriage.errors import OutcomeUnknown, StateError, ToolUnavailable
 from annotriage.labeling_tool import INHERITED_VERSION
 from annotriage.service.quality.inheriting import inherit, take_inherited_back
 from annotriage.service.quality.near_duplicates import NearDuplicates
-from annotriage.store import label_audits, spot_checks
+from annotriage.store import certificates, label_audits, proposals, spot_checks
+from annotriage.store.locks import lock_items
 from annotriage.store.projects import get_project
-from annotriage.store.schema import item, point, twin
+from annotriage.store.schema import item, point, spot_check, twin
 
 DIGITS, COPIES = 40, 12
 MANY = 20_000
@@ -145,6 +146,80 @@ def test_an_answer_is_inherited_as_a_prediction_that_counts_nowhere_and_is_taken
     assert not inherit(process, project), "what was taken back is not given again"
     with pytest.raises(StateError, match="no answer was inherited"):
         take_inherited_back(process, project, "boss")
+
+
+def test_no_item_is_a_blind_check_that_has_or_gets_an_inherited_answer(process, came_in, worker):
+    project, tool, originals, copies = came_in
+    for task in originals[:COPIES]:
+        tool.annotate(task, "something else")
+    worker.follow()
+    drawn = []
+
+    def draw_while(name):
+        if name not in ("delivered", "deliver"):
+            return
+        with process.store.writing() as connection:
+            waiting = connection.execute(select(item.c.id).where(item.c.external_id.in_(copies))).scalars().all()
+            lock_items(connection, waiting)
+            free = certificates.still_unseen(connection, waiting)
+            certificates.draw(connection, project, dict.fromkeys(free, 0.5))
+            drawn.extend(free)
+            drawn.extend(proposals.free_items(connection, project, waiting))
+
+    tool.faults = draw_while
+    assert inherit(process, project)
+    with process.store.reading() as connection:
+        checks = set(connection.execute(select(item.c.external_id).join(spot_check, spot_check.c.item_id == item.c.id)).scalars())
+        among = connection.execute(select(item.c.external_id).where(item.c.id.in_(drawn))).scalars().all()
+    told = {stored.task for stored in tool.predictions if stored.version == INHERITED_VERSION}
+    assert told
+    assert not told & checks, "whoever answers this check sees an answer beside it"
+    assert not told & set(among)
+
+
+def test_what_was_lost_on_its_way_is_sent_again_once(process, came_in, worker):
+    project, tool, originals, copies = came_in
+    tool.annotate(originals[0], "something else")
+    worker.follow()
+    tool.lose_answers = 1
+    with pytest.raises(OutcomeUnknown):
+        inherit(process, project)
+    assert inherit(process, project)
+    given = [stored for stored in tool.predictions if stored.version == INHERITED_VERSION]
+    assert [(stored.task, stored.labels) for stored in given] == [(copies[0], ("something else",))]
+    assert not inherit(process, project)
+
+
+def test_what_is_taken_back_while_it_is_on_its_way_does_not_stay(process, came_in, worker):
+    project, tool, originals, _ = came_in
+    tool.annotate(originals[0], "something else")
+    worker.follow()
+
+    def take_back(name):
+        if name == "deliver":
+            tool.faults = lambda name: None
+            assert take_inherited_back(process, project, "boss") == 1
+
+    tool.faults = take_back
+    inherit(process, project)
+    assert [stored for stored in tool.predictions if stored.version == INHERITED_VERSION] == []
+    assert not inherit(process, project)
+
+
+def test_what_a_task_inherited_goes_when_it_shows_something_else(process, came_in, worker, digits, picture):
+    project, tool, originals, copies = came_in
+    for task in originals[:2]:
+        tool.annotate(task, "something else")
+    worker.follow()
+    assert inherit(process, project)
+    tool.change_media(copies[0], picture(digits.incoming[0][30]))
+    worker.follow()
+    worker.settle()
+    step = NearDuplicates(process).step
+    while step(project):
+        pass
+    assert {stored.task for stored in tool.predictions if stored.version == INHERITED_VERSION} == {copies[1]}
+    assert found(process)[copies[0]] == (originals[30], "exact"), "it is compared anew"
 
 
 def test_without_the_setting_nothing_is_inherited(process, connect, worker, digits, picture):

@@ -112,7 +112,7 @@ function figures(points, i) {
     ["Nearest cluster", points.clusters[points.cluster[i]] || "none", "the one whose center is nearest in the deciding layer"],
     ["Raw score", known("score", (s) => s.toFixed(3)), "larger is stranger; it orders the strange items"],
     ["Like no class", known("class_score", (s) => rank(s).toFixed(4)), known("class_score", (s) => `stranger than ${percent(rank(s))} of the ${held} in what it is`)],
-    ["From another source", known("source_score", (s) => rank(s).toFixed(4)), known("source_score", (s) => `stranger than ${percent(rank(s))} of the ${held} in scanner, light or noise`)],
+    ["Unusual look", known("source_score", (s) => rank(s).toFixed(4)), known("source_score", (s) => `more than ${percent(rank(s))} of the ${held}`)],
     ["Trust", known("trust", (t) => t.toFixed(3)), "one number that sorts the queue: the smaller, the sooner a person sees it"],
     ["Group", group >= 0 ? String(group) : null, group >= 0 ? `${number.format(points.groups[group] ?? 0)} strange items look alike` : null],
   ].filter(([, value]) => value !== null);

@@ -57,14 +57,6 @@ def cancel_training(process: Process, project: Project) -> bool:
         return jobs.cancel(connection, project.id, jobs.TRAINING)
 
 
-def stop_training(process: Process, project: Project) -> bool:
-    """A training that runs must not end, because an item that it may learn is erased: whether one ran. What it wrote here is removed."""
-    with process.store.writing() as connection:
-        stopped = jobs.cancel(connection, project.id, jobs.TRAINING, waiting=False)
-    drop_work(process, project)
-    return stopped
-
-
 def refuse_second(project: Project) -> None:
     """Raise StateError while another reference is taking over."""
     if project.next_reference_id is not None or project.old_reference_id is not None:

@@ -28,7 +28,7 @@ from annotriage.service.maps.likeness import LOOKS_HIDDEN, Likeness, nearest_fre
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.states import EventKind, ProposalState
-from annotriage.store import acceptances, deliveries, proposals, reroutings
+from annotriage.store import acceptances, deliveries, proposals, reroutings, spot_checks
 from annotriage.store.browsing import is_item_hidden, item_of_id
 from annotriage.store.events import note
 from annotriage.store.locks import lock_items
@@ -98,16 +98,20 @@ def propose_items(process: Process, project: Project, item_ids: Sequence[int], b
 
     Raises StateError where more than half of them would have to be answered, with the number of items from which on it is worth it.
     """
+    from annotriage.guarantee.look_alikes import least_members
+
     if len(item_ids) > 10 * MOST:
         raise DataError(f"choose at most {10 * MOST:,} items")
     with process.store.writing() as connection:
         free = proposals.free_items(connection, project, item_ids)
         if len(free) > MOST:
             raise StateError(f"{len(free):,} items are too many for one group; choose at most {MOST:,} that look alike")
-        before = proposals.attempts(connection, free)
-        base = get_reference(connection, project.reference_id).facts["guarantee"].get("confidence") or 0.95
-        confidence = 1 - (1 - base) / 2**before  # so that however often it is tried, all attempts together fail twice as often at most
-        _worth_asking(len(free), len(set(item_ids)), project.options.group_error, confidence, reason)
+        lock_items(connection, free)
+        free = proposals.free_items(connection, project, free)  # what others have done of them meanwhile
+        confidence = _confidence(connection, project, free)
+        if not is_worth_asking(connection, project, free):
+            enough = least_members(project.options.group_error, confidence)
+            raise StateError(too_few_sentence(reason, len(set(item_ids)), len(free), enough))
         random.SystemRandom().shuffle(free)
         try:
             return proposals.add_proposal(
@@ -115,6 +119,34 @@ def propose_items(process: Process, project: Project, item_ids: Sequence[int], b
             )
         except IntegrityError:
             raise StateError("some of these items were proposed at this moment by somebody else; look again") from None
+
+
+def is_worth_asking(connection: Connection, project: Project, free: Sequence[int]) -> bool:
+    """Whether a group of these items, which may all become members, would be taken: answering at most half of it can be enough."""
+    from annotriage.guarantee.look_alikes import looks
+
+    return bool(looks(len(free), project.options.group_error, _confidence(connection, project, free)))
+
+
+def least_of(connection: Connection, project: Project) -> int | None:
+    """How many items a group needs that were never in one before; None if more than anybody has."""
+    from annotriage.guarantee.look_alikes import least_members
+
+    return least_members(project.options.group_error, _confidence(connection, project, ()))
+
+
+def worth_groups(connection: Connection, project: Project, dataset_id: int, numbers: Sequence[int]) -> tuple[frozenset[int], bool]:
+    """Which of these groups among a dataset's outliers `propose_groups` would take by themselves; and whether all of them together."""
+    free = proposals.free_in_groups(connection, project, dataset_id, numbers)
+    every = [id for ids in free.values() for id in ids]
+    alone = frozenset(number for number, ids in free.items() if len(ids) <= MOST and is_worth_asking(connection, project, ids))
+    return alone, len(free) > 1 and len(every) <= MOST and is_worth_asking(connection, project, every)
+
+
+def _confidence(connection: Connection, project: Project, free: Sequence[int]) -> float:
+    """Of the statement about these items: so that however often it is tried, all attempts together fail twice as often at most."""
+    base = get_reference(connection, project.reference_id).facts["guarantee"].get("confidence") or 0.95
+    return float(1 - (1 - base) / 2 ** proposals.attempts(connection, free))
 
 
 def ask_people(process: Process, project: Project, id: int, by: str) -> None:
@@ -163,6 +195,8 @@ def label_rest(process: Process, project: Project, id: int, by: str) -> int:
             annotates = project.options.accept == "annotate"
             # What the model judged automatic itself would go back to its own label: that stays with a person.
             rest = [member.item_id for member in answers.rest if annotates or member.judged not in ("auto", None)]
+            checks = spot_checks.unsettled(connection, rest)  # drawn since the group was made: they are answered blind
+            rest = [id for id in rest if id not in checks]
             if found.state == ProposalState.SHOWN and not found.labels:
                 raise StateError("people say that none of the classes applies, and there is no label for that; answer the rest one by one")
             if found.state == ProposalState.SHOWN and not rest:
@@ -444,16 +478,6 @@ def _hold(connection: Connection, project: Project, id: int) -> tuple[Proposal, 
     """A group and its members, which nobody else changes until the transaction ends."""
     lock_items(connection, [member.item_id for member in proposals.members_of(connection, project, id)])
     return proposals.proposal_of(connection, project, id), proposals.members_of(connection, project, id)
-
-
-def _worth_asking(free: int, chosen: int, group_error: float, confidence: float, reason: str) -> None:
-    """Raises StateError where answering at most half of so many items cannot be enough."""
-    from annotriage.guarantee.look_alikes import looks
-
-    if looks(free, group_error, confidence):
-        return
-    enough = next((size for size in range(free + 1, 5_000) if looks(size, group_error, confidence)), None)
-    raise StateError(too_few_sentence(reason, chosen, free, enough))
 
 
 def _move(connection: Connection, found: Proposal, from_: Sequence[ProposalState], to: ProposalState, **values: object) -> None:

@@ -19,6 +19,7 @@ from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project
 from annotriage.store.reviews import Answer, Known
 from annotriage.store.spot_checks import forget_spot_checks
+from annotriage.store.twins import repeats_of
 
 
 def take_reviews(connection: Connection, project: Project, tasks: Sequence[Task]) -> None:
@@ -56,7 +57,7 @@ def take_reviews(connection: Connection, project: Project, tasks: Sequence[Task]
         if before.id not in golden and (answer.state, answer.labels, answer.machine) != (before.answer, before.labels, before.machine):
             answers[before.id] = answer
     touched = {*wanted, *media, *changed, *answers, *ordinary}
-    lock_items(connection, sorted(touched))
+    lock_items(connection, sorted(touched | repeats_of(connection, list(media))))  # which repeat these no more
     reviews.set_changed(connection, {before.id: read[id].changed_at for id, before in known.items() if before.id in touched})
     reviews.set_wanted(connection, wanted)
     gold.withdraw_changed(connection, list(media))

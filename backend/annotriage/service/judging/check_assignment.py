@@ -23,7 +23,7 @@ from annotriage.store import work
 from annotriage.store.projects import Project
 from annotriage.store.queue import front_of_queue, places_of_checks
 from annotriage.store.reroutings import trust_out_of_queue
-from annotriage.store.spot_checks import unsettled
+from annotriage.store.spot_checks import drawn_for_none, unsettled
 from annotriage.store.verdicts import Judgement
 from annotriage.store.work import ClaimedItem
 
@@ -41,8 +41,8 @@ class Draw:
     sample, audit: shares of all items and of automatic ones. probation: datasets of whose next automatic items so many are all audited;
     counts down. handed_out: the share of spot checks among the tasks that are handed out; places: those of the spot checks that wait
     already; front: the trusts of the others at the front of the queue. paused: whether nothing may be automatic. drawn: items that are
-    spot checks already and wait for people. again: the items were judged before, by another reference: what people have answered since
-    then followed its labels, and is no spot check any more.
+    spot checks already and wait for people; told: of which somebody may have seen an answer that is no person's own. again: the items were
+    judged before, by another reference: what people have answered since then followed its labels, and is no spot check any more.
     """
 
     sample: float
@@ -53,6 +53,7 @@ class Draw:
     front: Sequence[float]
     paused: bool
     drawn: frozenset[int]
+    told: frozenset[int]
     again: bool
 
 
@@ -77,6 +78,7 @@ def current_draw(connection: Connection, project: Project, reference_id: int, it
         front=() if again else front_of_queue(connection, project),
         paused=paused_under(project, reference_id),
         drawn=unsettled(connection, item_ids),
+        told=drawn_for_none(connection, item_ids),
         again=again,
     )
 
@@ -101,7 +103,7 @@ def judgements(
         owed = draw.probation.get(dataset, 0) if verdict.route == "auto" else 0
         audited = verdict.route == "auto" and (audit[place] or owed > 0)
         spot_check = "sample" if sample[place] else "audit" if audited or row.id in draw.drawn else None
-        if draw.again and row.answer != "open" and row.id not in draw.drawn:
+        if row.id in draw.told or (draw.again and row.answer != "open" and row.id not in draw.drawn):
             spot_check = None
         if owed and spot_check:
             draw.probation[dataset] = owed - 1

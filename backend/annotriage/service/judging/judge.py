@@ -216,7 +216,8 @@ class Judge:
             raise
 
     def _record(self, claimed: _Claimed, found: list[Judgement], later: Mapping[int, int]) -> None:
-        """Write verdicts down, a few at a time. What was changed while it was judged has been queued anew, and stays so."""
+        """Write verdicts down, a few at a time. What was changed while it was judged has been queued anew, and stays so; what cannot be
+        written as it was drawn is judged again."""
         project = claimed.project
         for some in chunks(found, RECORDED):
             with self._process.store.writing() as connection:
@@ -225,6 +226,8 @@ class Judge:
                 if claimed.reference_id in present.references:  # else another one has taken over meanwhile
                     done = record(connection, present, claimed.reference_id, some)
                 work.finish(connection, [claimed.rows[id].work_id for id in done if id not in later])
+                left = {judgement.item_id for judgement in some}.difference(done, later)
+                work.put_off(connection, [claimed.rows[id].work_id for id in sorted(left)], time.time())
             self._process.tell_judged()
         if later or project.trouble is not None:
             with self._process.store.writing() as connection:

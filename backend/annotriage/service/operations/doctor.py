@@ -268,6 +268,7 @@ def _guarantee(connection: Connection, project: Project) -> Iterator[Check]:
     states = spot_checks.automatic_counts(connection, project.id, project.reference_id)  # as in the whole standing, which takes longer
     answers = sum(n for state, n in states.items() if state != SpotCheckState.OPEN)
     wrong, contradicted = answers - states.get(SpotCheckState.RIGHT, 0), states.get(SpotCheckState.DISAGREED, 0)
+    contradicted = 0 if project.hides_checks else contradicted
     outstanding, oldest = spot_checks.outstanding(connection, project.id, project.reference_id)
     days = 0.0 if oldest is None else (time.time() - oldest) / DAY
     if not project.calibrated:

@@ -19,7 +19,7 @@ import numpy as np
 
 from annotriage.advice.numbers import count
 from annotriage.errors import MismatchError, UnknownError
-from annotriage.service.guarantee.model_choice import stop_training
+from annotriage.service.guarantee.model_choice import drop_work
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.service.operations.references import REFERENCE, open_reference
@@ -82,22 +82,11 @@ def _erase(process: Process, project: Project, names: Sequence[str], by: str) ->
     faces = {item.face for item in items if item.face}
     with process.store.reading() as connection:
         references = kept_references(connection)
-    for id in references:  # where one cannot be read, this is tried again and again: nothing is stopped for what cannot be done
+    for id in references:  # where one cannot be read, nothing is changed
         with _opened(process, id):
             pass
-    stopped = stop_training(process, project)  # it may have learned them, and would keep a reference and a report that show them
-    with process.store.writing() as connection:
-        looked = stop_looks(connection, project.id)
-        references = kept_references(connection)
-    changed = [name for id in references if (name := _rewrite(process, id, kept_as, faces)) is not None]
-    with process.store.inbox.writing() as connection:
-        queries.erase_from_inbox(connection, items)
-    with process.store.writing() as connection:
-        # Before anything is erased: who keeps what it found holds its job first, too, and neither waits for the other for ever.
-        looked |= stop_looks(connection, project.id)
-        queries.erase(connection, project, items)
-        stopped |= jobs.cancel(connection, project.id, jobs.TRAINING, waiting=False)
-        note(connection, project.id, EventKind.ERASED, items=len(items), by=by)
+    stopped, looked, changed = _erase_rows(process, project, items, by, kept_as, faces)
+    _drop_work(process, project)
     with suppress(*DATABASE_TROUBLE):  # it is erased, and leaves SQLite's log sooner or later
         process.store.compact()
     log("items erased", project=project.external_id, items=len(items))
@@ -106,19 +95,67 @@ def _erase(process: Process, project: Project, names: Sequence[str], by: str) ->
     return Erasure(len(items), unknown, tuple(dict.fromkeys(changed)), tuple(_remains(changed, stopped, looked))), tasks
 
 
+def _erase_rows(
+    process: Process,
+    project: Project,
+    items: Sequence[queries.Doomed],
+    by: str,
+    names: Collection[str],
+    faces: Collection[bytes],
+) -> tuple[bool, bool, list[str]]:
+    """Take the items out of references and out of the store: whether a training was stopped for it, and a look into the model; and the
+    names of references that were changed.
+
+    Whatever fails, as on a full disk, is tried again and again: what runs is stopped in the transaction that takes the items from it, so
+    that nothing is stopped for what could not be done.
+    """
+    clean, stopped_looks, changed = set[int](), set[int](), list[str]()
+    while True:
+        with process.store.reading() as connection:
+            references = kept_references(connection)
+        for id in references:
+            rewritten = None if id in clean else _rewrite(process, id, names, faces)
+            if rewritten is not None:
+                changed.append(rewritten[0])
+                stopped_looks |= rewritten[1]
+            clean.add(id)
+        with process.store.inbox.writing() as connection:
+            queries.erase_from_inbox(connection, items)
+        with process.store.writing() as connection:
+            if not clean.issuperset(kept_references(connection)):
+                continue  # a training that may have learned them has ended meanwhile
+            # Before anything is erased: who keeps what it found holds its job first, too, and neither waits for the other for ever.
+            looked = stop_looks(connection, project.id) or project.id in stopped_looks
+            queries.erase(connection, project, items)
+            # It may have learned them, and would keep a reference and a report that show them.
+            stopped = jobs.cancel(connection, project.id, jobs.TRAINING, waiting=False)
+            note(connection, project.id, EventKind.ERASED, items=len(items), by=by)
+        return stopped, looked, changed
+
+
+def _drop_work(process: Process, project: Project) -> None:
+    """Remove what a training that was stopped, or killed before, has written here of the items."""
+    with process.store.reading() as connection:
+        running = jobs.is_running(connection, project.id, jobs.TRAINING)
+    if not running:  # that one was begun since, without them
+        drop_work(process, project)
+
+
 def erase_asked(process: Process, project: Project, names: Sequence[str], by: str) -> str:
     """Do what was asked for (`store.erasing.ask`): a sentence, which names no item. What it raises is no end of it: it is tried again."""
     with process.store.reading() as connection:
         left = queries.doomed(connection, project, names)
     if not left:
+        _drop_work(process, project)  # who erased them may have died before that
         return "Nothing was left to erase: these items were erased meanwhile."
     done, tasks = _erase(process, project, names, by)
     still = (STILL_THERE,) if tasks else ()
     return " ".join((f"{count(done.erased, 'item')} erased, {len(done.unknown)} not found.", *still, *done.remains))
 
 
-def _rewrite(process: Process, id: int, names: Collection[str], faces: Collection[bytes]) -> str | None:
-    """Take items out of what a reference keeps: its name, None if it keeps none of them."""
+def _rewrite(process: Process, id: int, names: Collection[str], faces: Collection[bytes]) -> tuple[str, set[int]] | None:
+    """Take items out of what a reference keeps: its name, and the projects in which a look into its model was stopped for it; None if it
+    keeps none of them."""
     with _opened(process, id) as (reference, temporary):
         clean = _without(reference, names, faces)
         if clean is reference:
@@ -127,9 +164,9 @@ def _rewrite(process: Process, id: int, names: Collection[str], faces: Collectio
         clean.save(folder)
         written = {f"{REFERENCE}/{file.name}": file for file in folder.iterdir()}
         with process.store.writing() as connection:
-            forget_reference(connection, id)
+            stopped = forget_reference(connection, id)
             rewrite_reference(connection, id, version=clean.version, facts=clean.facts(), files=written)
-    return reference.name
+    return reference.name, stopped
 
 
 @contextmanager

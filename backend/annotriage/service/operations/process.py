@@ -60,6 +60,7 @@ class Process:
         self.tool: LabelingTool = labeling_tool()
         self.server: ToolServer = self.tool.connect_server(settings)
         self.joining = False  # whether its signs of life say that nobody is to count on it yet
+        self._since = (role, time.time())  # its role, and when it took that
         self.beats = 0  # signs of life that were written down
         self.unwritten = ""  # why the last sign of life could not be written down
         self.trouble = ""  # why the labeling tool cannot be used; others learn of it by the sign of life
@@ -120,7 +121,9 @@ class Process:
             self.store.refuse_newer()
             with self.store.writing() as connection:
                 role = JOINING if self.joining else self.role
-                work_queries.beat(connection, self.owner, role, self.host, self.pid, self.trouble)
+                if role != self._since[0]:
+                    self._since = (role, time.time())
+                work_queries.beat(connection, self.owner, role, self.host, self.pid, self.trouble, self._since[1])
                 work_queries.renew(connection, self.owner)
                 self._bury_dead(connection)
             if self._put_back():

@@ -18,7 +18,7 @@ from annotriage.advice.route_words import route_name
 from annotriage.errors import AnnotriageError
 from annotriage.service.operations.process import Process
 from annotriage.settings import ServiceSettings
-from annotriage.states import SHOWN, GoldState, Time
+from annotriage.states import SHOWN, SPOT_CHECK, GoldState, Time
 from annotriage.store import blind_answers as answers
 from annotriage.store import gold
 from annotriage.store.blind_answers import AlikeAnswers, BlindAnswer
@@ -170,7 +170,8 @@ class Cell:
 class BlindFigures:
     """The model against people who answer blind. n: answers; weeks: the latest first. items: behind the cell that is asked for.
 
-    contradicted: of n, those on which one person's word awaits a second answer. They count as wrong, and are in no matrix and no list.
+    contradicted: of n, those on which one person's word awaits a second answer. They count as wrong, under "spot check" as long as nobody
+    may know their route, and are in no matrix and no list. 0 for who may only look: they are in n and weeks alone.
     """
 
     n: int
@@ -262,10 +263,10 @@ def people_state(
         agreement=_agreement(connection, project),
         anchoring=_anchoring(first),
         rates=_rates(first),
-        blind=_blind(blind, contradicted, listed, cell, limit),
+        blind=_blind(blind, contradicted, listed, cell, limit, project.hides_checks),
         people=_people(names, by_person, known),
         answered_gold=tuple(_gold_line(names, answer) for answer in known[:limit]) if managers else (),
-        notes=tuple(_notes(names, by_person, contradicted.total())),
+        notes=tuple(_notes(names, by_person, 0 if project.hides_checks else contradicted.total())),
     )
 
 
@@ -409,25 +410,26 @@ def _rates(first: Sequence[answers.FirstAnswer]) -> tuple[RateLine, ...]:
 
 
 def _blind(
-    every: Sequence[AlikeAnswers], contradicted: Mapping[tuple[int, str], int], listed: Sequence[BlindAnswer], cell: Cell, limit: int
+    every: Sequence[AlikeAnswers], contradicted: Mapping[int, int], listed: Sequence[BlindAnswer], cell: Cell, limit: int, hidden: bool
 ) -> BlindFigures:
-    """contradicted: checks that await a second answer, by day and route. listed: `every` one by one, where a cell is asked for."""
+    """contradicted: checks that await a second answer, by day; hidden: how many they are is not told. listed: `every` one by one, where a
+    cell is asked for."""
     from annotriage.guarantee.binomial import clopper_pearson
 
     weeks, weeks_right = Counter[str](), Counter[str]()
     for some in every:
         weeks[_monday_of(some.day)] += some.n
         weeks_right[_monday_of(some.day)] += some.n * some.right
-    for (day, _), n in contradicted.items():
+    for day, n in contradicted.items():
         weeks[_monday_of(day)] += n
     within = [some for some in every if cell.week in (None, _monday_of(some.day))]
     routes, routes_right = Counter[str](), Counter[str]()
     for some in within:
         routes[some.route] += some.n
         routes_right[some.route] += some.n * some.right
-    for (day, route), n in contradicted.items():
+    for day, n in () if hidden else contradicted.items():
         if cell.week in (None, _monday_of(day)):
-            routes[route] += n
+            routes[SPOT_CHECK] += n
     lines = tuple(RouteLine(route, n, routes_right[route], *clopper_pearson(routes_right[route], n)) for route, n in sorted(routes.items()))
     within = [some for some in within if cell.route in (None, some.route)]
     matrix = _matrix(within)
@@ -441,7 +443,9 @@ def _blind(
     ]
     shown = tuple(Week(day, n, weeks_right[day]) for day, n in sorted(weeks.items(), reverse=True)[:MOST_WEEKS])
     found = sum(some.n for some in within if is_in(some))
-    return BlindFigures(weeks.total(), sum(contradicted.values()), lines, shown, matrix, cell, tuple(chosen[:limit]), found)
+    return BlindFigures(
+        weeks.total(), 0 if hidden else sum(contradicted.values()), lines, shown, matrix, cell, tuple(chosen[:limit]), found
+    )
 
 
 def _matrix(every: Sequence[AlikeAnswers]) -> Matrix:

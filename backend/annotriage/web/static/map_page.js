@@ -460,6 +460,7 @@ async function explore() {
     const tally = points.legend.routes.map((route, code) => [route, standing(indices.filter((i) => points.route[i] === code))]).filter(([, n]) => n);
     const each = standing(incoming) === incoming.length; // what one point stands for cannot be sent anywhere with it
     const auto = incoming.reduce((sum, i) => sum + (points.kindOf(i) === "auto"), 0), others = incoming.length - auto;
+    const enough = Number(app.dataset.enough); // 0: no number of them is
     const ids = Uint32Array.from(incoming, (i) => points.ids[i]); // as they are now: other points may come in their places
     const toReview = make("button", { type: "button", class: "primary", click: () => reroute("review", ids) }, `Send ${counted(auto, "automatic item")} to review`);
     const back = make("button", { type: "button", click: () => reroute("back", ids) }, `Take ${counted(others, "item")} out of review`);
@@ -472,7 +473,7 @@ async function explore() {
       each ? null : make("p", { class: "callout" }, "Some of these points stand for several items. Zoom in until each is drawn by itself, then they can be sent to review or taken out of it."),
       make("div", { class: "selection-actions", ...(each ? {} : { hidden: "" }) },
         auto ? toReview : null, others ? back : null,
-        others ? make("button", { type: "button", click: () => propose(ids) }, "Label look-alikes at once…") : null),
+        enough && others >= enough ? make("button", { type: "button", click: () => propose(ids) }, "Label look-alikes at once…") : null),
       make("p", { class: "hint" }, "People look at what is sent to review. What is taken out of it needs nobody any more; only what the model itself judged automatic becomes automatic again. Spot checks stay. Each can be undone."),
       make("div", { class: "faces" }, ...(incoming.length ? incoming : indices).slice(0, FACES).map((i) =>
         make("button", { type: "button", class: "face", "data-point": i, title: points.strangeness(i) }, thumbnail(i, 40), make("bdi", { class: "short" }, called(i))))));

@@ -18,6 +18,7 @@ from annotriage.advice.group_words import members_sentence
 from annotriage.advice.numbers import count
 from annotriage.errors import DataError, StateError
 from annotriage.service.delivery.rerouting import take_back, undo_rerouting
+from annotriage.service.guarantee.proposals import worth_groups
 from annotriage.service.intake.new_class import AddedClass, added_classes
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.facets import Facet, facets_of, group_sizes
@@ -46,7 +47,8 @@ LONGEST_REASON, LONGEST_PERSON = 200, 60
 class GroupsPage:
     """The groups of a dataset, those that are asked for. matching: by number, how many members pass the filters; null where there are
     none. addresses: by number, where the most typical task of a group is in the labeling tool; of those that have one. waiting: by number,
-    how many members wait; members: how all of them stand, in words. aside: what was set aside, added: classes that were added from here,
+    how many members wait; offered: which of them may be labelled at once, together: all of them as one. members: how all of them stand, in
+    words. aside: what was set aside, added: classes that were added from here,
     the latest first."""
 
     project: Project
@@ -56,6 +58,8 @@ class GroupsPage:
     matching: Mapping[int, int] | None
     addresses: Mapping[int, str]
     waiting: Mapping[int, int]
+    offered: frozenset[int]
+    together: bool
     members: Mapping[int, str]
     aside: Sequence[Rerouting]
     added: Sequence[AddedClass]
@@ -147,6 +151,7 @@ def _page(process: Process, connection: Connection, project: Project) -> GroupsP
     found = {number: task_address(tool, items[id]) for number, id in typical.items() if id in items}
     numbers, one = [group.number for group in groups.groups], None if dataset is None else dataset.id
     waiting, answers = waiting_in_groups(connection, numbers, project, one), answers_in_groups(connection, numbers, project, one)
+    offered, together = worth_groups(connection, project, one, numbers) if one is not None else (frozenset[int](), False)
     out = aside_in_groups(connection, numbers, project, one)
     return GroupsPage(
         project=project,
@@ -156,6 +161,8 @@ def _page(process: Process, connection: Connection, project: Project) -> GroupsP
         matching=matching,
         addresses={number: address for number, address in found.items() if address},
         waiting=waiting,
+        offered=offered,
+        together=together,
         members={
             group.number: members_sentence(
                 group.size, waiting.get(group.number, 0), answers.get(group.number, {}), out.get(group.number, 0)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from annotriage.advice.verdict_words import revealed_sentence
 from annotriage.errors import StateError
-from annotriage.service.guarantee.proposals import COUNT
+from annotriage.service.guarantee.proposals import COUNT, least_of
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.item import ItemDetail, item_detail
 from annotriage.service.readings.names import names_of
@@ -75,10 +75,16 @@ def add_views(routes: Routes) -> None:
         )
 
 
+def _alike(connection: Connection, project: Project) -> int:
+    """How many of the most similar are offered to be labelled at once; 0 where they are too few."""
+    free, least = free_count(connection, project, COUNT), least_of(connection, project)
+    return free if least is not None and free >= least else 0
+
+
 def _page(process: Process, connection: Connection, project: Project, task: str) -> ItemPage:
     item, walk = item_of_task(connection, project, task), walk_around()
     detail = item_detail(connection, process.tool_project(project), project, item, walk.filters.dataset, names=names_of(process))
     beside = neighbours(connection, project, item.id, order=walk.order, filters=walk.filters)
     names = {found.id: found.name for found in items_of(connection, project, [id for id in beside if id is not None])}
     before, behind = (names.get(id or 0) for id in beside)
-    return ItemPage(project, walk, item.name, detail, before, behind, free_count(connection, project, COUNT))
+    return ItemPage(project, walk, item.name, detail, before, behind, _alike(connection, project))

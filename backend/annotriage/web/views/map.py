@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response as Redirect
 from annotriage.advice.numbers import count
 from annotriage.errors import SettingError
 from annotriage.service.delivery.rerouting import Rerouted, foresee, send_to_review, take_back, undo_rerouting
+from annotriage.service.guarantee.proposals import least_of
 from annotriage.service.operations.process import Process
 from annotriage.service.readings.dataset import snapshot_of
 from annotriage.service.readings.facets import Facet, facets_of
@@ -42,7 +43,8 @@ WHOLE = 2_000_000  # points that a browser holds each by itself; of a larger map
 class MapPage:
     """The page around the map.
 
-    dimensions: 2 or 3. map: the one asked for, None before the first. older: of its method. sentence: what it shows, in words.
+    dimensions: 2 or 3. enough: from how many items on a selection may be labelled at once, None if from none. map: the one asked for, None
+    before the first. older: of its method. sentence: what it shows, in words.
     """
 
     project: Project
@@ -53,6 +55,7 @@ class MapPage:
     scored: int
     failed: int
     waiting: int
+    enough: int | None
     attempt: Map | None
     sentence: str
     walk: Walk
@@ -167,6 +170,7 @@ def _page(connection: Connection, project: Project, walk: Walk, missing: str | N
         scored=sum(counts.values()) - failed,
         failed=failed,
         waiting=work.waiting(connection, project.id, project.reference_id),
+        enough=least_of(connection, project),
         attempt=maps.latest_attempt(connection, project.id, method),
         sentence=_sentence(project, chosen, counts, blind, "together in space" if method == IN_SPACE else "together"),
         walk=walk,
