@@ -194,7 +194,13 @@ class TestQueue:
     @pytest.mark.parametrize("order", ["strangest", "boundary"])
     @pytest.mark.parametrize(
         ("wanted", "n"),
-        [({"state": None}, 18), ({"state": Standing.ANSWERED}, 8), ({"state": None, "route": BLIND}, 6), ({"route": BLIND}, 6)],
+        [
+            ({"state": None}, 18),
+            ({"state": Standing.ANSWERED}, 8),
+            ({"state": Standing.UNASKED}, 2),
+            ({"state": None, "route": BLIND}, 6),
+            ({"route": BLIND}, 6),
+        ],
     )
     def test_many_spot_checks_stand_in_the_order_in_which_few_do(self, store, filled, monkeypatch, wanted, n, order):
         def walk(limit, **narrowed):  # few of them are looked for along all items, many are sorted
@@ -345,6 +351,20 @@ class TestQueue:
                     store, lambda connection, order=order, filters=filters: queue_page(connection, project, order=order, filters=filters)
                 )
                 assert not [line for line in plan if re.match(r"SCAN (item|verdict|spot_check)\b", line)], plan
+
+    @pytest.mark.parametrize("state", [None, Standing.ANSWERED, Standing.UNASKED])
+    def test_settled_spot_checks_are_looked_for_no_further_than_other_items_reach(self, store, filled, state):
+        """Else a page whose items are hardly ever settled ones would look for them along a million verdicts."""
+        if not store.is_sqlite:
+            pytest.skip("PostgreSQL plans for a table of few rows")
+        ids = filled.judged(20)
+        filled.judged(3, spot_check="sample")
+        _answer(store, ids[0])
+        _answer(store, ids[1])
+        plan = _plan(store, lambda connection: queue_page(connection, filled.project, filters=Filters(state=state), limit=1))
+        looked_for = [step for step in plan if "ix_verdict_project_id_reference_id_route_trust_item_id" in step]
+        assert looked_for
+        assert all("trust<?" in step for step in looked_for), looked_for
 
     def test_a_task_is_found_without_looking_along_all(self, store, project):
         if store.is_sqlite:

@@ -6,7 +6,7 @@ fixed number of rows at a time and say where they stopped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import isqrt
@@ -46,6 +46,7 @@ QUEUED = (Standing.WAITING, Standing.OUT)
 ORDERS = ("strangest", "groups", "boundary", "chosen", "newest")
 LOOKED_AT = 2_000  # rows that a filter looks at for one page
 DAYS_WORK = 10_000  # items
+BY_TRUST = (Route.FAILED, Route.OUTLIER, Route.UNCERTAIN, Route.AUTO)
 FEW = 5_000  # items of a dataset up to which it is read whole
 
 Key = tuple[float, int]  # of the last row: its trust (its id, newest first) and its id
@@ -95,6 +96,7 @@ class Waiting:
         return self.strange + self.unsure + self.sent + self.unreadable + self.spot_checks
 
 
+@read_once
 def queue_page(
     connection: Connection,
     project: Project,
@@ -376,13 +378,17 @@ def _parts(connection: Connection, project: Project, filters: Filters, way: _Way
         return [(of_routes(few, filters), place)], tests(project, filters, dataset=False)
     parts: list[Part] = []
     left = tests(project, filters, dataset=True)
-    many = _many(connection, project, LOOKED_AT if left and way.most else way.most)
+    most = LOOKED_AT if left and way.most else way.most
+    many = _many(connection, project, most)
     there = (item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone)
     drawn = select(spot_check.c.item_id.label("id")).select_from(spot_check).join(item, item.c.id == spot_check.c.item_id)
     drawn = drawn.where(spot_check.c.project_id == project.id, *stands(filters))
     none_drawn = ~exists().where(spot_check.c.item_id == item.c.id)
-    plain: list[Part] = [(select(item.c.id).where(*within, *there, none_drawn), item.c.trust) for within in ranges(filters)]
-    edge = _edge(connection, plain, way) if left and way.most and filters.state is None else None
+    plain: dict[str, list[Part]] = {
+        route: [(select(item.c.id).where(*within, *there, none_drawn), item.c.trust) for within in ranges(filters, [route])]
+        for route in filters.routes
+    }
+    edge = _edge(connection, plain, way, most) if most and filters.state not in QUEUED else None
     if filters.blind and (edge is not None or _is_more(connection, project, UNSETTLED, many)):
         near = (*there, *_within(item.c.trust, edge, way))
         parts += [(select(item.c.id).where(*within, *near, is_blind(item.c.id)), item.c.trust) for within in ranges(filters, ROUTES)]
@@ -396,21 +402,29 @@ def _parts(connection: Connection, project: Project, filters: Filters, way: _Way
             ranked = drawn.join(verdict, and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id))
             ranked = ranked.where(item.c.route.in_(filters.routes))
             parts += [(ranked.where(spot_check.c.state == state), verdict.c.trust) for state in SETTLED]
-        parts += plain
+        parts += [(part.where(*_within(rank, edge, way)), rank) for of_route in plain.values() for part, rank in of_route]
     else:
         parts += [(select(item.c.id).where(*within, *there, ~is_blind(item.c.id)), item.c.trust) for within in ranges(filters)]
     return parts or [(select(item.c.id).where(false()), item.c.trust)], left
 
 
-def _edge(connection: Connection, plain: Sequence[Part], way: _Way) -> float | None:
-    """The rank up to which a filter looks at items that are no spot checks, in a list of all: of spot checks, too, none beyond it is among
-    the first. So these, of which there may be tens of thousands, need not be sorted. None if fewer items are left."""
-    if not plain:
-        return None
-    first = _along(plain, way, LOOKED_AT).subquery()
-    last = func.min(first.c.rank) if way.falls else func.max(first.c.rank)
-    count, edge = connection.execute(select(func.count(), last)).one()
-    return None if count < LOOKED_AT else float(edge)
+def _edge(connection: Connection, plain: Mapping[str, Sequence[Part]], way: _Way, most: int) -> float | None:
+    """A rank up to which there are `most` items that are no spot checks: of spot checks, too, none beyond it is among the first `most`.
+    So these, of which there may be tens of thousands, need not be sorted, nor looked for along all items. None if fewer items are left.
+
+    plain: those items, by route. It reads no more routes than it takes, the one first whose ranks come first.
+    """
+    found, edges = 0, []
+    for route in reversed(BY_TRUST) if way.falls else BY_TRUST:
+        if not plain.get(route):
+            continue
+        first = _along(plain[route], way, most - found).subquery()
+        last = func.min(first.c.rank) if way.falls else func.max(first.c.rank)
+        count, edge = connection.execute(select(func.count(), last)).one()
+        found, edges = found + count, [*edges, edge] if count else edges
+        if found == most:
+            return float(min(edges) if way.falls else max(edges))
+    return None
 
 
 def _within(rank: ColumnElement[Any], edge: float | None, way: _Way) -> tuple[ColumnElement[bool], ...]:
