@@ -9,14 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import inf
 from operator import itemgetter
+from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
 
 from annotriage.states import SETTLED, SHOWN, AnswerState, EventKind, Route, Time
-from annotriage.store.counters import one_of
-from annotriage.store.database import labels_of, read_once, stored
+from annotriage.store.database import labels_of, read_once, stored, whole
 from annotriage.store.gold import is_copy
 from annotriage.store.projects import Project
 from annotriage.store.reviews import reviews_of
@@ -26,6 +25,7 @@ from annotriage.store.twins import was_told
 MOST_ITEMS = 5_000  # of the latest, of one kind: a page is made of them each time, and shares are known to a point and a half by so many
 LOOKED_AT = 10_000  # of the latest answers, among which those of a rare kind are looked for
 DAY = 86_400
+JSON_NULL = "null"  # as it is stored: no labels
 SKEW_SECONDS = 5.0  # that the labeling tool's clock may be behind
 
 
@@ -91,7 +91,12 @@ def blind_answers(connection: Connection, project: Project) -> list[BlindAnswer]
 
 def alike_answers(connection: Connection, project: Project) -> list[AlikeAnswers]:
     """The same, counted: of ten thousand answers few differ."""
-    counts = Counter((int(at // DAY), route, said, answered) for _, _, route, said, answered, at in _blind(connection, project))
+    day = whole(whole(func.coalesce(spot_check.c.answered_at, 0.0)) / DAY).label("day")
+    columns = (day, spot_check.c.route, stored(verdict.c.labels).label("said"), stored(spot_check.c.labels).label("answered"))
+    each = _checks(project, *columns).subquery()
+    counted = select(*each.c, func.count()).group_by(*each.c)
+    counts = Counter({(int(day), *key): n for day, *key, n in connection.execute(counted).all()})
+    counts.update((int(at // DAY), route, said, answered) for _, _, route, said, answered, at in _strangers(connection, project))
     return [
         AlikeAnswers(day, route, labels_of(said) or (), labels_of(answered) or (), n) for (day, route, said, answered), n in counts.items()
     ]
@@ -110,42 +115,64 @@ def contradicted_checks(connection: Connection, project: Project) -> Counter[tup
     return Counter((int((at or 0.0) // DAY), route) for at, route in connection.execute(query))
 
 
-@read_once
-def _blind(connection: Connection, project: Project) -> list[tuple[int, str, str, str | None, str | None, float]]:
-    """What people answered blind, as values of `BlindAnswer`, labels as they are stored."""
+_Values = tuple[int, str, str, str | None, str | None, float]  # of a `BlindAnswer`, labels as they are stored
+
+
+def _blind(connection: Connection, project: Project) -> list[_Values]:
+    """What people answered blind."""
     name = func.coalesce(item.c.external_id, item.c.marker)
+    columns = (item.c.id, name, spot_check.c.route, stored(verdict.c.labels), stored(spot_check.c.labels), spot_check.c.answered_at)
+    checks = _checks(project, *columns).join(item, item.c.id == spot_check.c.item_id)
+    found = [_values(row) for row in connection.execute(checks).all()] + _strangers(connection, project)
+    found.sort(key=itemgetter(5, 0), reverse=True)
+    return found
+
+
+def _values(row: Sequence[Any]) -> _Values:
+    id, name, route, said, answered, at = row
+    return id, name or "", route, said, answered, at or 0.0
+
+
+def _checks(project: Project, *columns: ColumnElement[Any]) -> Select[Any]:
+    """Of the latest settled spot checks these columns."""
     judged = and_(verdict.c.item_id == spot_check.c.item_id, verdict.c.reference_id == spot_check.c.reference_id)
-    checks = (
-        select(item.c.id, name, spot_check.c.route, stored(verdict.c.labels), stored(spot_check.c.labels), spot_check.c.answered_at)
+    gone = item.alias("gone_item")  # few, and read once: not the item of each check
+    there = spot_check.c.item_id.not_in(select(gone.c.id).where(gone.c.project_id == project.id, gone.c.gone))
+    return (
+        select(*columns)
         .select_from(spot_check)
-        .join(item, item.c.id == spot_check.c.item_id)
         .join(verdict, judged)
-        .where(spot_check.c.project_id == project.id, spot_check.c.state.in_(SETTLED), ~item.c.gone)
-        .order_by(spot_check.c.answered_at.desc(), item.c.id.desc())
+        .where(spot_check.c.project_id == project.id, spot_check.c.state.in_(SETTLED), there)
+        .order_by(spot_check.c.answered_at.desc(), spot_check.c.item_id.desc())
         .limit(MOST_ITEMS)
     )
-    own = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
+
+
+@read_once
+def _strangers(connection: Connection, project: Project) -> list[_Values]:
+    """The strange items that people answered before they could know the class."""
+    name = func.coalesce(item.c.external_id, item.c.marker)
     seen = verdict.alias("seen")  # another reference may have shown its label before
     was_shown = exists().where(seen.c.item_id == item.c.id, seen.c.route.in_(SHOWN), seen.c.at < item.c.answered_at)
     at_once = exists().where(proposal_member.c.item_id == item.c.id, proposal_member.c.at_once)
     given = (item.c.project_id == project.id, ~item.c.machine, item.c.answered_at.is_not(None))
     latest = select(item.c.id).where(*given).order_by(item.c.answered_at.desc()).limit(LOOKED_AT).subquery("latest")
-    strangers = (
-        select(item.c.id, name, verdict.c.judged, stored(verdict.c.labels), stored(item.c.labels), item.c.answered_at)
-        .select_from(latest)
-        .join(item, item.c.id == latest.c.id)
-        .join(verdict, own)
-        .where(item.c.answer == AnswerState.RESOLVED, verdict.c.route == Route.OUTLIER)
+    own = and_(verdict.c.item_id == latest.c.id, verdict.c.reference_id == project.reference_id)
+    labels = stored(verdict.c.labels).label("labels")
+    strange = select(latest.c.id, verdict.c.judged, labels).join(verdict, own).where(verdict.c.route == Route.OUTLIER)
+    few = strange.limit(LOOKED_AT).subquery("strange")  # all of them: with a limit SQLite asks for the rest of these alone
+    query = (
+        select(item.c.id, name, few.c.judged, few.c.labels, stored(item.c.labels), item.c.answered_at)
+        .select_from(few)
+        .join(item, item.c.id == few.c.id)
+        .where(item.c.answer == AnswerState.RESOLVED)
         .where(~item.c.gone, ~item.c.labelled, ~was_shown)
         .where(~exists().where(spot_check.c.item_id == item.c.id), ~was_told(item.c.id), ~at_once)
         .order_by(item.c.answered_at.desc(), item.c.id.desc())
         .limit(MOST_ITEMS)
     )
     revealed = _revealed(connection, project)
-    rows = [*connection.execute(checks).all(), *(row for row in connection.execute(strangers).all() if row[1] not in revealed)]
-    found = [(id, name or "", route, said, answered, at or 0.0) for id, name, route, said, answered, at in rows]
-    found.sort(key=itemgetter(5, 0), reverse=True)
-    return found
+    return [_values(row) for row in connection.execute(query).all() if row[1] not in revealed]
 
 
 def _revealed(connection: Connection, project: Project) -> set[str]:
@@ -192,45 +219,43 @@ def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]
     delivered = and_(delivery.c.item_id == item.c.id, delivery.c.reference_id == project.reference_id)
     drawn = exists().where(spot_check.c.item_id == item.c.id, spot_check.c.reference_id == project.reference_id)
     judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
-    answered = exists().where(review.c.item_id == item.c.id, ~review.c.machine, review.c.labels.is_not(None))
-    query = (
+    query = (  # along the reviews: items may be a hundred times as many
         select(
-            item.c.id,
+            review.c.item_id,
             verdict.c.judged,
             stored(verdict.c.labels).label("labels"),
             verdict.c.at,
             drawn.label("drawn"),
             stored(delivery.c.labels).label("shown"),
         )
-        .select_from(item)
+        .distinct()
+        .select_from(review)
+        .join(item, item.c.id == review.c.item_id)
         .join(verdict, judged)
         .outerjoin(delivery, delivered)
-        .where(item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone, verdict.c.route.in_(SHOWN), answered)
+        .where(~review.c.machine, review.c.labels.is_not(None))
+        .where(item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone, verdict.c.route.in_(SHOWN))
         .where(drawn | delivery.c.item_id.is_not(None))
-        .order_by(item.c.id.desc())
+        .order_by(review.c.item_id.desc())
         .limit(MOST_ITEMS)
     )
-    read = connection.execute(query).all()
-    rows = [row for row in read if row[4] or labels_of(row[5]) is not None]  # hidden: null, or the null of JSON
-    first = _first(connection, [row[0] for row in rows])
-    counts: Counter[tuple[str, bool, str, str]] = Counter()
-    for id, judged_as, labels, at, is_drawn, _ in rows:
-        given, given_at = first.get(id, ("", -inf))
-        if given_at >= at - SKEW_SECONDS:
-            counts[judged_as, bool(is_drawn), labels, given] += 1
-    return [FirstAnswer(route, blind, _in_order(said), _in_order(given), n) for (route, blind, said, given), n in counts.items()]
-
-
-def _first(connection: Connection, item_ids: Sequence[int]) -> dict[int, tuple[str, float]]:
-    """The first answer of a person on each of these items that has one, as it is stored, and when it was given."""
-    query = select(review.c.item_id, stored(review.c.labels), review.c.updated_at).where(~review.c.machine, review.c.labels.is_not(None))
-    query = query.order_by(review.c.updated_at.desc(), review.c.id.desc())
-    found: dict[int, tuple[str, float]] = {}
-    for some in one_of(connection, review.c.item_id, item_ids):
-        for item_id, labels, at in connection.execute(query.where(some)).all():
-            if labels_of(labels) is not None:
-                found[item_id] = labels, at
-    return found
+    each = query.subquery("each")
+    hidden = or_(each.c.shown.is_(None), each.c.shown == JSON_NULL)
+    given = review.alias("given")
+    earlier = select(given.c.id).where(given.c.item_id == each.c.item_id, ~given.c.machine, stored(given.c.labels) != JSON_NULL)
+    first = earlier.order_by(given.c.updated_at, given.c.id).limit(1).correlate(each).scalar_subquery()
+    alike = (each.c.judged, each.c.drawn, each.c.labels, stored(review.c.labels).label("given"))
+    counted = (
+        select(*alike, func.count())
+        .select_from(each)
+        .join(review, review.c.id == first)
+        .where(or_(each.c.drawn, ~hidden), review.c.updated_at >= each.c.at - SKEW_SECONDS)
+        .group_by(*alike)
+    )
+    return [
+        FirstAnswer(route, bool(blind), _in_order(said), _in_order(said_first), n)
+        for route, blind, said, said_first, n in connection.execute(counted).all()
+    ]
 
 
 @lru_cache(10_000)
