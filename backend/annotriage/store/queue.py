@@ -414,7 +414,8 @@ def _edge(connection: Connection, plain: Mapping[str, Sequence[Part]], way: _Way
 
     plain: those items, by route. It reads no more routes than it takes, the one first whose ranks come first.
     """
-    found, edges = 0, []
+    found = 0
+    edges: list[float] = []
     for route in reversed(BY_TRUST) if way.falls else BY_TRUST:
         if not plain.get(route):
             continue
