@@ -189,8 +189,11 @@ def several_answers(connection: Connection, project: Project) -> tuple[list[Seve
     """
     people, newest = func.count(func.distinct(review.c.annotator)), func.max(review.c.updated_at).label("newest")
     counted = (review.c.project_id == project.id, ~review.c.machine, ~review.c.skipped, ~review.c.empty, review.c.labels.is_not(None))
-    recent = select(review.c.item_id).where(review.c.project_id == project.id).order_by(review.c.updated_at.desc()).limit(LOOKED_AT)
-    latest = select(recent.subquery().c.item_id).distinct().subquery("latest")
+    mine = select(review.c.id, review.c.item_id).where(review.c.project_id == project.id)
+    recent = mine.order_by(review.c.updated_at.desc()).limit(LOOKED_AT).subquery("recent")
+    other = review.alias("other")
+    again = exists().where(other.c.item_id == recent.c.item_id, other.c.id != recent.c.id)  # few: the others' rows are not read
+    latest = select(recent.c.item_id).where(again).distinct().subquery("latest")
     answered = select(review.c.item_id, newest).select_from(latest).join(review, review.c.item_id == latest.c.item_id).where(*counted)
     several = answered.group_by(review.c.item_id).having(people > 1).subquery("several")  # few: their items are looked up alone
     query = (
@@ -266,12 +269,13 @@ def _in_order(text: str) -> tuple[str, ...]:
 def answers_of(connection: Connection, project: Project) -> dict[str, dict[tuple[str, ...], int]]:
     """How often each person gave which answer, by person; gold tasks included, machines, skips and empty ones left out."""
     counted = (review.c.project_id == project.id, ~review.c.machine, ~review.c.skipped, ~review.c.empty, review.c.labels.is_not(None))
-    latest = select(review.c.annotator, stored(review.c.labels)).where(*counted).order_by(review.c.updated_at.desc()).limit(MOST_ITEMS)
+    columns = (review.c.annotator, stored(review.c.labels).label("labels"))
+    latest = select(*columns).where(*counted).order_by(review.c.updated_at.desc()).limit(MOST_ITEMS).subquery("latest")
     found: dict[str, dict[tuple[str, ...], int]] = {}
-    for person, labels in connection.execute(latest).all():
+    for person, labels, n in connection.execute(select(*latest.c, func.count()).group_by(*latest.c)).all():
         if labels_of(labels) is None:
             continue
         mine = found.setdefault(person, {})
         said = _in_order(labels)
-        mine[said] = mine.get(said, 0) + 1
+        mine[said] = mine.get(said, 0) + n
     return found
