@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
-from sqlalchemy import update
+from sqlalchemy import JSON, update
 
 from annotriage.labeling_tool import Review
 from annotriage.states import EventKind
-from annotriage.store.blind_answers import answers_of, blind_answers, first_answers, several_answers
+from annotriage.store.blind_answers import alike_answers, answers_of, blind_answers, first_answers, several_answers
 from annotriage.store.deliveries import enqueue
 from annotriage.store.events import note
 from annotriage.store.reviews import Answer, keep_reviews, set_answers
-from annotriage.store.schema import item, spot_check
+from annotriage.store.schema import item, review, spot_check
 
 
 def answer(store, filled, ids, label, *, person="7", resolved=True, at=None):
@@ -24,10 +25,19 @@ def answer(store, filled, ids, label, *, person="7", resolved=True, at=None):
             set_answers(connection, {id: Answer("resolved", (label,), at=at) for id in ids})
 
 
-def settle(store, id, state, label):
+def settle(store, id, state, label, at=5.0):
     with store.writing() as connection:
-        values = {"state": state, "labels": [label], "answered_at": 5.0}
+        values = {"state": state, "labels": [label], "answered_at": at}
         connection.execute(update(spot_check).where(spot_check.c.item_id == id).values(values))
+
+
+def same_figures(store, filled):
+    """How many blind answers there are, once what is counted of them was compared with what is listed."""
+    with store.reading() as connection:
+        listed, counted = blind_answers(connection, filled.project), alike_answers(connection, filled.project)
+    alike = Counter((int(row.at // 86_400), row.route, row.said, row.answered) for row in listed)
+    assert alike == {(row.day, row.route, row.said, row.answered): row.n for row in counted}
+    return len(listed)
 
 
 class TestBlindAnswers:
@@ -78,6 +88,36 @@ class TestBlindAnswers:
         assert told() == 2, "later ones agree all the sooner"
         settle(store, checks[2], "wrong", "dog")
         assert told() == 4
+
+    def test_of_an_item_whose_first_answer_is_empty_the_next_one_counts(self, store, filled):
+        shown, empty = filled.judged(2)
+        at = time.time() + 1
+        with store.writing() as connection:
+            given = {shown: [Review("a", "7", (), updated_at=at)], empty: [Review("b", "7", (), updated_at=at)]}
+            keep_reviews(connection, filled.project.id, given)
+            connection.execute(update(review).values(labels=JSON.NULL))
+        answer(store, filled, [shown], "dog", person="8", at=at + 1)
+        answer(store, filled, [shown], "cat", person="9", at=at + 2)
+        with store.reading() as connection:
+            assert [(row.answered, row.n) for row in first_answers(connection, filled.project)] == [(("dog",), 1)]
+
+    def test_what_is_counted_is_what_is_listed(self, store, filled):
+        """Over answers, times at the ends of days, and what is taken back, deleted and erased."""
+        checks, strange = filled.judged(12, spot_check="sample"), filled.judged(6, "outlier")
+        days = [0.0, 86_399.999, 86_400.0, 86_400.001, 3 * 86_400.0 - 1e-6, 3 * 86_400.0]
+        for place, id in enumerate(checks):
+            settle(store, id, *(("right", "cat") if place % 2 else ("wrong", "dog")), at=days[place % len(days)])
+        answer(store, filled, strange, "dog", at=days[4])
+        assert same_figures(store, filled) == 18
+        with store.writing() as connection:
+            connection.execute(update(item).where(item.c.id.in_([checks[0], strange[0]])).values(gone=True))
+            connection.execute(update(spot_check).where(spot_check.c.item_id == checks[1]).values(state="open"))
+            set_answers(connection, {strange[1]: Answer("open", None)})
+            note(connection, filled.project.id, EventKind.REVEALED, task=str(strange[2]), by="boss")
+        assert same_figures(store, filled) == 13
+        with store.writing() as connection:
+            connection.execute(item.delete().where(item.c.id.in_([checks[2], strange[3]])))
+        assert same_figures(store, filled) == 11
 
     def test_where_the_suggestion_was_taken_away_nothing_was_in_view(self, store, filled):
         hidden, _ = filled.judged(2)

@@ -11,6 +11,7 @@ from stores import on_sqlite
 
 from annotriage.states import EventKind, Failure
 from annotriage.store import (
+    blind_answers,
     browsing,
     datasets,
     deliveries,
@@ -104,6 +105,11 @@ HOT = {
     "a note": lambda c, p: note(c, p.id, EventKind.PROBLEM, error="x"),
     "counts of a dataset": lambda c, p: datasets.routes_of_datasets(c, p, [1]),
     "the limits of a preview": previews.limits_of,
+    "what was answered blind": blind_answers.blind_answers,
+    "what was answered blind, counted": blind_answers.alike_answers,
+    "what several people answered": blind_answers.several_answers,
+    "first answers": blind_answers.first_answers,
+    "answers of each person": blind_answers.answers_of,
 }
 
 
@@ -129,6 +135,38 @@ class TestQueryPlans:
         plans = plans_of(store, filled.project, lambda connection, project: browsing.failures(connection, project, 5, of))
         assert any("ix_verdict_failure" in step for step, _ in plans)
         assert not any("TEMP B-TREE" in step for step, _ in plans)
+
+    @pytest.mark.parametrize("ask", [browsing.items_named, browsing.blind_among])
+    def test_many_names_are_looked_up_and_not_searched_for_along_all_items(self, store, filled, ask):
+        plans = plans_of(store, filled.project, lambda connection, project: ask(connection, project, [str(n) for n in range(200)]))
+        ways = [step for step, _ in plans if re.match(r"(SEARCH|SCAN) item\b", step)]
+        assert [re.search(r"\((.*)\)", way)[1] for way in ways] == ["project_id=? AND external_id=?", "marker=?"]
+
+    def test_what_several_people_answered_is_looked_up_for_the_latest_answers_alone(self, store, filled):
+        """Not the other way round: for each of all answers along ten thousand of the latest."""
+        steps = [step for step, _ in plans_of(store, filled.project, blind_answers.several_answers)]
+        assert steps.index("SCAN latest") < steps.index("SEARCH review USING INDEX ix_review_item_id (item_id=?)")
+        assert any(step.startswith("SEARCH other USING ") and "ix_review_item_id" in step for step in steps), steps
+        assert len([step for step in steps if "review" in step and "project_id=?" in step]) == 1
+
+    def test_first_answers_are_found_along_the_answers_and_not_along_all_items(self, store, filled):
+        steps = [step for step, _ in plans_of(store, filled.project, blind_answers.first_answers)]
+        assert "SCAN review USING INDEX ix_review_item_id" in steps
+        assert not any(step.startswith(("SCAN item", "SEARCH item USING INDEX")) for step in steps), steps
+
+    def test_sqlite_knows_how_large_the_tables_grow_in_every_index_of_theirs(self, store):
+        """Of an index whose figures are not known it takes that ten rows are of one project, and would use it before all others."""
+        with store.reading() as connection:
+            told = connection.exec_driver_sql("SELECT tbl, idx, stat FROM sqlite_stat1").all()
+            figures = {index: figures.split() for _, index, figures in told}
+            for table in {table for table, _, _ in told}:
+                indexes = [row[1] for row in connection.exec_driver_sql(f"PRAGMA index_list({table})")]
+                keys = {index: connection.exec_driver_sql(f"PRAGMA index_info({index})").all() for index in indexes}
+                own = {f"sqlite_autoindex_{table}_1": table} if table == "item_dataset" else {}  # its key is the table
+                assert {own.get(index, index): len(of) for index, of in keys.items()} == {
+                    index: len(figures[index]) - 1 for of_table, index, _ in told if of_table == table
+                }
+        assert {"item", "verdict", "review", "spot_check"} <= {table for table, _, _ in told}
 
     def test_newest_first_spot_checks_are_read_in_their_order_and_not_sorted(self, store, filled):
         filled.judged(20)

@@ -194,7 +194,13 @@ class TestQueue:
     @pytest.mark.parametrize("order", ["strangest", "boundary"])
     @pytest.mark.parametrize(
         ("wanted", "n"),
-        [({"state": None}, 18), ({"state": Standing.ANSWERED}, 8), ({"state": None, "route": BLIND}, 6), ({"route": BLIND}, 6)],
+        [
+            ({"state": None}, 18),
+            ({"state": Standing.ANSWERED}, 8),
+            ({"state": Standing.UNASKED}, 2),
+            ({"state": None, "route": BLIND}, 6),
+            ({"route": BLIND}, 6),
+        ],
     )
     def test_many_spot_checks_stand_in_the_order_in_which_few_do(self, store, filled, monkeypatch, wanted, n, order):
         def walk(limit, **narrowed):  # few of them are looked for along all items, many are sorted

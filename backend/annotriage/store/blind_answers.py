@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
 from operator import itemgetter
+from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
 
-from annotriage.states import SETTLED, SHOWN, AnswerState, EventKind, Route, SpotCheckState, Time
+from annotriage.states import SETTLED, SHOWN, AnswerState, EventKind, Route, Time
 from annotriage.store.blindness import has_answer
-from annotriage.store.counters import one_of
-from annotriage.store.database import labels_of, read_once, stored
+from annotriage.store.database import labels_of, read_once, stored, whole
 from annotriage.store.gold import is_copy
 from annotriage.store.projects import Project
 from annotriage.store.reviews import reviews_of
@@ -26,6 +26,7 @@ from annotriage.store.schema import DISAGREED, delivery, event, item, review, sp
 MOST_ITEMS = 5_000  # of the latest, of one kind: a page is made of them each time, and shares are known to a point and a half by so many
 LOOKED_AT = 10_000  # of the latest answers, among which those of a rare kind are looked for
 DAY = 86_400
+JSON_NULL = "null"  # as it is stored: no labels
 SKEW_SECONDS = 5.0  # that the labeling tool's clock may be behind
 
 
@@ -91,7 +92,12 @@ def blind_answers(connection: Connection, project: Project) -> list[BlindAnswer]
 
 def alike_answers(connection: Connection, project: Project) -> list[AlikeAnswers]:
     """The same, counted: of ten thousand answers few differ."""
-    counts = Counter((int(at // DAY), route, said, answered) for _, _, route, said, answered, at in _blind(connection, project))
+    day = whole(whole(func.coalesce(spot_check.c.answered_at, 0.0)) / DAY).label("day")
+    columns = (day, spot_check.c.route, stored(verdict.c.labels).label("said"), stored(spot_check.c.labels).label("answered"))
+    each = _checks(project, *columns).subquery()
+    counted = select(*each.c, func.count()).group_by(*each.c)
+    counts = Counter({(int(day), *key): n for day, *key, n in connection.execute(counted).all()})
+    counts.update((int(at // DAY), route, said, answered) for _, _, route, said, answered, at in _strangers(connection, project))
     return [
         AlikeAnswers(day, route, labels_of(said) or (), labels_of(answered) or (), n) for (day, route, said, answered), n in counts.items()
     ]
@@ -110,41 +116,63 @@ def contradicted_checks(connection: Connection, project: Project) -> Counter[int
     return Counter(int((at or 0.0) // DAY) for at in connection.execute(query).scalars())
 
 
-@read_once
-def _blind(connection: Connection, project: Project) -> list[tuple[int, str, str, str | None, str | None, float]]:
-    """What people answered blind, as values of `BlindAnswer`, labels as they are stored."""
+_Values = tuple[int, str, str, str | None, str | None, float]  # of a `BlindAnswer`, labels as they are stored
+
+
+def _blind(connection: Connection, project: Project) -> list[_Values]:
+    """What people answered blind."""
     name = func.coalesce(item.c.external_id, item.c.marker)
+    columns = (item.c.id, name, spot_check.c.route, stored(verdict.c.labels), stored(spot_check.c.labels), spot_check.c.answered_at)
+    checks = _checks(project, *columns).join(item, item.c.id == spot_check.c.item_id)
+    found = [_values(row) for row in connection.execute(checks).all()] + _strangers(connection, project)
+    found.sort(key=itemgetter(5, 0), reverse=True)
+    return found
+
+
+def _values(row: Sequence[Any]) -> _Values:
+    id, name, route, said, answered, at = row
+    return id, name or "", route, said, answered, at or 0.0
+
+
+def _checks(project: Project, *columns: ColumnElement[Any]) -> Select[Any]:
+    """Of the latest settled spot checks these columns."""
     judged = and_(verdict.c.item_id == spot_check.c.item_id, verdict.c.reference_id == spot_check.c.reference_id)
-    checks = (
-        select(item.c.id, name, spot_check.c.route, stored(verdict.c.labels), stored(spot_check.c.labels), spot_check.c.answered_at)
+    gone = item.alias("gone_item")  # few, and read once: not the item of each check
+    there = spot_check.c.item_id.not_in(select(gone.c.id).where(gone.c.project_id == project.id, gone.c.gone))
+    return (
+        select(*columns)
         .select_from(spot_check)
-        .join(item, item.c.id == spot_check.c.item_id)
         .join(verdict, judged)
-        .where(spot_check.c.project_id == project.id, spot_check.c.state.in_(SETTLED), ~item.c.gone)
-        .order_by(spot_check.c.answered_at.desc(), item.c.id.desc())
+        .where(spot_check.c.project_id == project.id, spot_check.c.state.in_(SETTLED), there)
+        .order_by(spot_check.c.answered_at.desc(), spot_check.c.item_id.desc())
         .limit(MOST_ITEMS)
     )
-    own = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
+
+
+@read_once
+def _strangers(connection: Connection, project: Project) -> list[_Values]:
+    """The strange items that people answered before they could know the class."""
+    name = func.coalesce(item.c.external_id, item.c.marker)
     seen = verdict.alias("seen")  # another reference may have shown its label before
     was_shown = exists().where(seen.c.item_id == item.c.id, seen.c.route.in_(SHOWN), seen.c.at < item.c.answered_at)
     given = (item.c.project_id == project.id, ~item.c.machine, item.c.answered_at.is_not(None))
     latest = select(item.c.id).where(*given).order_by(item.c.answered_at.desc()).limit(LOOKED_AT).subquery("latest")
-    strangers = (
-        select(item.c.id, name, verdict.c.judged, stored(verdict.c.labels), stored(item.c.labels), item.c.answered_at)
-        .select_from(latest)
-        .join(item, item.c.id == latest.c.id)
-        .join(verdict, own)
-        .where(item.c.answer == AnswerState.RESOLVED, verdict.c.route == Route.OUTLIER)
+    own = and_(verdict.c.item_id == latest.c.id, verdict.c.reference_id == project.reference_id)
+    labels = stored(verdict.c.labels).label("labels")
+    strange = select(latest.c.id, verdict.c.judged, labels).join(verdict, own).where(verdict.c.route == Route.OUTLIER)
+    few = strange.limit(LOOKED_AT).subquery("strange")  # all of them: with a limit SQLite asks for the rest of these alone
+    query = (
+        select(item.c.id, name, few.c.judged, few.c.labels, stored(item.c.labels), item.c.answered_at)
+        .select_from(few)
+        .join(item, item.c.id == few.c.id)
+        .where(item.c.answer == AnswerState.RESOLVED)
         .where(~item.c.gone, ~item.c.labelled, ~was_shown)
         .where(~exists().where(spot_check.c.item_id == item.c.id), ~has_answer(item.c.id))
         .order_by(item.c.answered_at.desc(), item.c.id.desc())
         .limit(MOST_ITEMS)
     )
     revealed = _revealed(connection, project)
-    rows = [*connection.execute(checks).all(), *(row for row in connection.execute(strangers).all() if row[1] not in revealed)]
-    found = [(id, name or "", route, said, answered, at or 0.0) for id, name, route, said, answered, at in rows]
-    found.sort(key=itemgetter(5, 0), reverse=True)
-    return found
+    return [_values(row) for row in connection.execute(query).all() if row[1] not in revealed]
 
 
 def _revealed(connection: Connection, project: Project) -> set[str]:
@@ -161,8 +189,11 @@ def several_answers(connection: Connection, project: Project) -> tuple[list[Seve
     """
     people, newest = func.count(func.distinct(review.c.annotator)), func.max(review.c.updated_at).label("newest")
     counted = (review.c.project_id == project.id, ~review.c.machine, ~review.c.skipped, ~review.c.empty, review.c.labels.is_not(None))
-    recent = select(review.c.item_id).where(review.c.project_id == project.id).order_by(review.c.updated_at.desc()).limit(LOOKED_AT)
-    latest = select(recent.subquery().c.item_id).distinct().subquery("latest")
+    mine = select(review.c.id, review.c.item_id).where(review.c.project_id == project.id)
+    recent = mine.order_by(review.c.updated_at.desc()).limit(LOOKED_AT).subquery("recent")
+    other = review.alias("other")
+    again = exists().where(other.c.item_id == recent.c.item_id, other.c.id != recent.c.id)  # few: the others' rows are not read
+    latest = select(recent.c.item_id).where(again).distinct().subquery("latest")
     answered = select(review.c.item_id, newest).select_from(latest).join(review, review.c.item_id == latest.c.item_id).where(*counted)
     several = answered.group_by(review.c.item_id).having(people > 1).subquery("several")  # few: their items are looked up alone
     query = (
@@ -193,10 +224,9 @@ def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]
     delivered = and_(delivery.c.item_id == item.c.id, delivery.c.reference_id == project.reference_id)
     drawn = and_(spot_check.c.item_id == item.c.id, spot_check.c.reference_id == project.reference_id)
     judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
-    answered = exists().where(review.c.item_id == item.c.id, ~review.c.machine, review.c.labels.is_not(None))
-    query = (
+    query = (  # along the reviews: items may be a hundred times as many
         select(
-            item.c.id,
+            review.c.item_id,
             verdict.c.judged,
             stored(verdict.c.labels).label("labels"),
             verdict.c.at,
@@ -204,41 +234,51 @@ def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]
             spot_check.c.answered_at,
             stored(delivery.c.labels).label("shown"),
         )
-        .select_from(item)
+        .distinct()
+        .select_from(review)
+        .join(item, item.c.id == review.c.item_id)
         .join(verdict, judged)
         .outerjoin(delivery, delivered)
         .outerjoin(spot_check, drawn)
-        .where(item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone, verdict.c.route.in_(SHOWN), answered)
+        .where(~review.c.machine, review.c.labels.is_not(None))
+        .where(item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone, verdict.c.route.in_(SHOWN))
         .where(spot_check.c.item_id.is_not(None) | delivery.c.item_id.is_not(None))
-        .order_by(item.c.id.desc())
+        .order_by(review.c.item_id.desc())
         .limit(MOST_ITEMS)
     )
-    read = connection.execute(query).all()
-    awaited = min((row.answered_at or 0.0 for row in read if row.state == SpotCheckState.DISAGREED), default=inf)
-    rows = [
-        row
-        for row in read
-        if (labels_of(row.shown) is not None if row.state is None else row.state in SETTLED and (row.answered_at or 0.0) < awaited)
-    ]  # hidden: null, or the null of JSON
-    first = _first(connection, [row[0] for row in rows])
-    counts: Counter[tuple[str, bool, str, str]] = Counter()
-    for id, judged_as, labels, at, state, *_ in rows:
-        given, given_at = first.get(id, ("", -inf))
-        if given_at >= at - SKEW_SECONDS:
-            counts[judged_as, state is not None, labels, given] += 1
-    return [FirstAnswer(route, blind, _in_order(said), _in_order(given), n) for (route, blind, said, given), n in counts.items()]
+    each = query.subquery("each")
+    hidden = or_(each.c.shown.is_(None), each.c.shown == JSON_NULL)
+    known = and_(each.c.state.in_(SETTLED), func.coalesce(each.c.answered_at, 0.0) < _first_contradicted(connection, project))
+    given = review.alias("given")
+    earlier = select(given.c.id).where(given.c.item_id == each.c.item_id, ~given.c.machine, stored(given.c.labels) != JSON_NULL)
+    first = earlier.order_by(given.c.updated_at, given.c.id).limit(1).correlate(each).scalar_subquery()
+    alike = (each.c.judged, each.c.state.is_not(None).label("drawn"), each.c.labels, stored(review.c.labels).label("given"))
+    counted = (
+        select(*alike, func.count())
+        .select_from(each)
+        .join(review, review.c.id == first)
+        .where(or_(and_(each.c.state.is_(None), ~hidden), known), review.c.updated_at >= each.c.at - SKEW_SECONDS)
+        .group_by(*alike)
+    )
+    return [
+        FirstAnswer(route, bool(blind), _in_order(said), _in_order(said_first), n)
+        for route, blind, said, said_first, n in connection.execute(counted).all()
+    ]
 
 
-def _first(connection: Connection, item_ids: Sequence[int]) -> dict[int, tuple[str, float]]:
-    """The first answer of a person on each of these items that has one, as it is stored, and when it was given."""
-    query = select(review.c.item_id, stored(review.c.labels), review.c.updated_at).where(~review.c.machine, review.c.labels.is_not(None))
-    query = query.order_by(review.c.updated_at.desc(), review.c.id.desc())
-    found: dict[int, tuple[str, float]] = {}
-    for some in one_of(connection, review.c.item_id, item_ids):
-        for item_id, labels, at in connection.execute(query.where(some)).all():
-            if labels_of(labels) is not None:
-                found[item_id] = labels, at
-    return found
+def _first_contradicted(connection: Connection, project: Project) -> float:
+    """When the first of the checks was answered that contradict the model and await a second answer; infinity without one."""
+    judged = and_(verdict.c.item_id == spot_check.c.item_id, verdict.c.reference_id == spot_check.c.reference_id)
+    query = (
+        select(func.min(func.coalesce(spot_check.c.answered_at, 0.0)))
+        .select_from(spot_check)
+        .join(item, item.c.id == spot_check.c.item_id)
+        .join(verdict, judged)
+        .where(spot_check.c.project_id == project.id, spot_check.c.reference_id == project.reference_id, DISAGREED)
+        .where(~item.c.labelled, ~item.c.gone, verdict.c.route.in_(SHOWN))
+    )
+    found = connection.execute(query).scalar()
+    return inf if found is None else float(found)
 
 
 @lru_cache(10_000)
@@ -249,12 +289,14 @@ def _in_order(text: str) -> tuple[str, ...]:
 def answers_of(connection: Connection, project: Project) -> dict[str, dict[tuple[str, ...], int]]:
     """How often each person gave which answer, by person; gold tasks included, machines, skips and empty ones left out."""
     counted = (review.c.project_id == project.id, ~review.c.machine, ~review.c.skipped, ~review.c.empty, review.c.labels.is_not(None))
-    latest = select(review.c.annotator, stored(review.c.labels)).where(*counted).order_by(review.c.updated_at.desc()).limit(MOST_ITEMS)
+    columns = (review.c.annotator, stored(review.c.labels).label("labels"))
+    latest = select(*columns).where(*counted).order_by(review.c.updated_at.desc()).limit(MOST_ITEMS).subquery("latest")
     found: dict[str, dict[tuple[str, ...], int]] = {}
-    for person, labels in connection.execute(latest).all():
+    alike = (latest.c.annotator, latest.c.labels)
+    for person, labels, n in connection.execute(select(*alike, func.count()).group_by(*alike)).all():
         if labels_of(labels) is None:
             continue
         mine = found.setdefault(person, {})
         said = _in_order(labels)
-        mine[said] = mine.get(said, 0) + 1
+        mine[said] = mine.get(said, 0) + n
     return found

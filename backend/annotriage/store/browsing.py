@@ -18,7 +18,7 @@ from annotriage.store.counters import chunks
 from annotriage.store.database import among, columns_of, texts
 from annotriage.store.gold import is_copy, is_open_copy
 from annotriage.store.projects import Project
-from annotriage.store.schema import gold, item, item_dataset, spot_check, thumbnail, verdict
+from annotriage.store.schema import PROJECT_OF_MARKED, gold, item, item_dataset, spot_check, thumbnail, verdict
 from annotriage.store.schema import project as project_table
 
 ADDRESS = 500  # characters of what an item shows, in which the host of its address stands
@@ -162,6 +162,9 @@ _OF_SPOT_CHECK = columns_of(spot_check, BlindCheck)
 _OF_GOLD = (gold.c.state, gold.c.given, gold.c.brought_at)
 
 
+_NAMES = ((item.c.external_id, item.c.project_id), (item.c.marker, PROJECT_OF_MARKED))  # with the project beside it, an index each
+
+
 def items_page(
     connection: Connection,
     project: Project,
@@ -260,9 +263,9 @@ def drop_thumbnails(connection: Connection, before: float, most: int) -> int:
 def items_named(connection: Connection, project: Project, names: Sequence[str]) -> dict[str, int]:
     """The row of each item that goes by one of these names, of its task or the one that it was pushed with."""
     found: dict[str, int] = {}
-    for column in (item.c.external_id, item.c.marker):  # an index each
+    for column, of in _NAMES:
         for some in chunks([name for name in names if name not in found]):
-            query = select(column, item.c.id).where(item.c.project_id == project.id, column.in_(some), *in_sight(project))
+            query = select(column, item.c.id).where(of == project.id, column.in_(some), *in_sight(project))
             found |= {row[0]: row.id for row in connection.execute(query)}
     return found
 
@@ -270,9 +273,9 @@ def items_named(connection: Connection, project: Project, names: Sequence[str]) 
 def blind_among(connection: Connection, project: Project, names: Sequence[str]) -> frozenset[str]:
     """Those of the names that are spot checks which people have not answered yet."""
     found: set[str] = set()
-    for column in (item.c.external_id, item.c.marker):  # an index each
+    for column, of in _NAMES:
         for some in chunks(list(names)):
-            query = select(column).where(item.c.project_id == project.id, column.in_(some), is_blind(item.c.id))
+            query = select(column).where(of == project.id, column.in_(some), is_blind(item.c.id))
             found.update(connection.execute(query).scalars())
     return frozenset(found)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Select, and_, case, exists, func, null, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Insert, Select, and_, bindparam, case, exists, func, null, or_, select, tuple_, update
 
 from annotriage.states import DeliveryState, Time
 from annotriage.store.blindness import is_hidden, is_unnamed

@@ -13,7 +13,7 @@ from annotriage.store.database import insert
 from annotriage.store.datasets import dataset_of, file_items
 from annotriage.store.items import add_work, media_hash
 from annotriage.store.projects import Project
-from annotriage.store.schema import item
+from annotriage.store.schema import MARKED, item
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def add_pushed(connection: Connection, project: Project, dataset: str, pushed: S
     ]
     if not rows:
         return dataset_id, set()
-    add = insert(connection, item).on_conflict_do_nothing(index_elements=["marker"])
+    add = insert(connection, item).on_conflict_do_nothing(index_elements=["marker"], index_where=MARKED)
     ids = {row.id: row.marker for row in connection.execute(add.returning(item.c.id, item.c.marker), rows)}
     fields = {id: {key: str(value) for key, value in by_marker[marker].data.items()} for id, marker in ids.items()}
     if ids:

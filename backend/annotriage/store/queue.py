@@ -94,6 +94,7 @@ class Waiting:
         return self.strange + self.unsure + self.sent + self.unreadable + self.spot_checks
 
 
+@read_once
 def queue_page(
     connection: Connection,
     project: Project,

@@ -182,7 +182,7 @@ item = Table(
     _id(),
     _of("project"),
     Column("external_id", Text),  # the task; none yet of a pushed item
-    Column("marker", Text, unique=True),  # of a pushed item: what its task will carry
+    Column("marker", Text),  # of a pushed item: what its task will carry
     Column("media", Text, nullable=False),  # as the task holds it
     Column("media_hash", Text, nullable=False),
     Column("group", Text),
@@ -207,6 +207,12 @@ item = Table(
     Index(None, "rerouting_id"),
     Index(None, "project_id", "id"),
 )
+# Of those that have one alone: where nobody pushes, an index of nothing but nulls would be written with each item, and SQLite, which counts
+# nulls as equal, would rather read all items than look into it.
+MARKED = text("marker IS NOT NULL")
+Index("uq_item_marker", item.c.marker, unique=True, sqlite_where=MARKED, postgresql_where=MARKED)
+# No marker is there twice. Many of them with their project would be looked for along all of its items: this is it, but for indexes.
+PROJECT_OF_MARKED = item.c.project_id + 0
 Index("ix_item_gone", item.c.project_id, sqlite_where=text("gone = 1"), postgresql_where=text("gone"))  # few, left out of counts
 # The queue, strangest first and newest first; and what of it is `auto`, for acceptance. Of judged items: what waits for the model is
 # written into neither, and not taken out of them again with its verdict.

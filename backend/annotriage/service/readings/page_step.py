@@ -25,7 +25,7 @@ from annotriage.store.filters import Filters
 from annotriage.store.projects import Project, standing_of
 from annotriage.store.queue import queue_page, waiting_in_groups
 
-LOOKED_AT = 50  # of the first rows of the queue, for one that anybody may answer
+LOOKED_AT = 50  # of the first rows of the queue, for one that anybody may answer: as many as its page shows, so that they are read once
 SUMMARIES = ("project_overview",)  # pages of which the project's step is their own
 
 
@@ -70,7 +70,7 @@ def _queue(place: Place) -> NextStep | None:
         found = queue_page(place.connection, place.project, filters=strange, limit=1).rows
         if found:
             return _begin(next_words.strangest(found[0].name), strange, found[0])
-    found = queue_page(place.connection, place.project, filters=filters, limit=LOOKED_AT).rows
+    found = queue_page(place.connection, place.project, order="strangest", filters=filters, after=None, limit=LOOKED_AT).rows
     fresh = [row for row in found if row.spot_check is None or row.spot_check.state != SpotCheckState.DISAGREED]
     if fresh:
         return _begin(next_words.first(fresh[0].name), filters, fresh[0])
