@@ -120,10 +120,9 @@ class Detector:
             strange = squared_lengths(offsets)
             axes = np.column_stack([axes, strange])
             members = np.column_stack([members, strange])
-        surprise = np.full((len(axes), 2), np.nan)
+        surprise, score = np.full((len(axes), 2), np.nan), axes[:, 0]
         if self.two_axes:
-            surprise[:, : axes.shape[1]] = self._tails.surprise(axes)
-        score = self._tails.scores(axes) if self.two_axes else axes[:, 0]
+            surprise[:, : axes.shape[1]], score = self._tails.judge(axes)
         compressed = self._side_by_side([view.directions for view in views], vectors)
         return Measured(cluster, members, axes, score, surprise, compressed, vectors, offsets)
 
