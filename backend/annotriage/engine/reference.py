@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from annotriage.engine.folders import whole_folder
 from annotriage.engine.kept_items import HeldOut, Sample
 from annotriage.engine.labels import LabelSet, LabelSpace
 from annotriage.engine.model_facts import ModelFacts, refuse_other
+from annotriage.engine.parts import in_parts
 from annotriage.engine.storage import read_part, read_tree, tree_hash, write_tree
 from annotriage.errors import MismatchError
 from annotriage.guarantee import answered, gate
@@ -106,9 +107,12 @@ class Reference:
 
     # -- judging
 
-    def judge(self, outputs: Outputs) -> Judged:
-        """Judge N items by what the model made of them. Raises nothing: broken items never get this far."""
-        measured = self.detector.measure(outputs.activations, outputs.logits)
+    def judge(self, outputs: Outputs, threads: int = 1) -> Judged:
+        """Judge N items by what the model made of them. Raises nothing: broken items never get this far.
+
+        threads: on which many items may be shared out; it changes no digit.
+        """
+        measured = self.detector.measure(outputs.activations, outputs.logits, partial(in_parts, threads=threads))
         logit = confidence_logits(outputs.logits, self.space)
         labels = self.space.predicted(outputs.logits)
         penalty = None if self.ratio is None else self.ratio.penalty(measured.compressed)

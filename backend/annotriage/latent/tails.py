@@ -98,7 +98,7 @@ class Tails:
 
     def _theirs(self, columns: Array, lines: Sequence[Line], which: Array) -> Array:
         """Scores of held-out items when each of N new ones counts among them. which: (k,) or (N, k) of them -> (N, k)."""
-        return np.asarray(sum(axis.theirs(*own, which) for axis, *own in zip(self._axes, columns, lines, strict=True)))
+        return np.asarray(sum(axis.theirs(column, line, which) for axis, column, line in zip(self._axes, columns, lines, strict=True)))
 
     @cached_property
     def _beyond(self) -> Array:
@@ -155,7 +155,7 @@ class _Axis:
     def _at(self, place: int, items: Array) -> Array:
         """The value at a place, 1 being the strangest, with each of N items among the held-out ones: (N,)."""
         least = self.ordered[-place] if place < self.size else -np.inf
-        return np.minimum(np.maximum(items, least), self.ordered[-place + 1] if place > 1 else np.inf)
+        return np.asarray(np.minimum(np.maximum(items, least), self.ordered[-place + 1] if place > 1 else np.inf))
 
     def _at_least(self, values: Array) -> Array:
         """How many held-out values are >= each: (N,)."""

@@ -82,7 +82,7 @@ def bench_project(
         with progress(f"the last tasks of project {external_id}", len(rows)) as advance:
             for batch in gathered(stream(model, tasks(items), settings, stages, BatchSize(model, settings))):
                 with stages.timed(Stage.JUDGE):
-                    judged = judged_batch(project, rows, reference, draw, batch, settings.thumbnail)
+                    judged = judged_batch(project, rows, reference, draw, batch, settings)
                 with stages.timed(Stage.STORE):
                     _store(process, project, judged)
                 found += judged
