@@ -96,8 +96,7 @@ def _judged(reference: Reference, items: Sequence[Item], outputs: Outputs, size:
     with _BLAS.limit(limits=1, user_api="blas"):
         for start in range(0, JUDGED, size):
             rows = slice(start, start + size)
-            part = Outputs(outputs.logits[rows], tuple(layer[rows] for layer in outputs.activations))
-            list(verdicts_of(reference, items[rows], reference.judge(part, THREADS), 0.0))
+            list(verdicts_of(reference, items[rows], reference.judge(outputs.rows(rows), THREADS), 0.0))
 
 
 def _products(reference: Reference, outputs: Outputs, size: int) -> Callable[[], object]:

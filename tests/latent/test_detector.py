@@ -121,26 +121,6 @@ def test_items_are_measured_alike_whatever_their_place_and_however_many_there_ar
     alike(wide, few, 300, start)
 
 
-def halves(work, count):
-    return [work(slice(count // 2)), work(slice(count // 2, count))]
-
-
-@pytest.mark.skipif(not rounds_alike(), reason="on this processor the digits of a product depend on a row's place")
-def test_sharing_items_out_changes_no_digit(wide):
-    detector, layers, logits = wide
-    one, shared = detector.measure(layers, logits), detector.measure(layers, logits, halves)
-    for name, values in vars(one).items():
-        assert np.array_equal(getattr(shared, name), values, equal_nan=True), name
-
-
-@pytest.mark.parametrize("compression", ["umap", "tsne"])
-def test_items_that_are_placed_together_are_not_shared_out(compression):
-    detector = fitted(*world(0, 200), score="knn", compression=compression)
-    activations, logits, _ = world(1, 300)
-    one, shared = detector.measure([activations], logits), detector.measure([activations], logits, halves)
-    assert np.array_equal(one.score, shared.score)
-
-
 def test_the_same_seed_gives_the_same_detector():
     first, second = (fitted(*world(0, 600), seed=4).training_scores for _ in range(2))
     assert np.array_equal(first, second)

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,13 @@ class Judged:
     trust: Array
     compressed: Array
 
+    @classmethod
+    def joined(cls, parts: Sequence[Judged]) -> Judged:
+        """The judgement on all items from those on parts of them, in their order."""
+        labels = [label_set for part in parts for label_set in part.labels]
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0]) if name != "labels"}
+        return cls(labels, **columns)
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -112,7 +119,11 @@ class Reference:
 
         threads: on which many items may be shared out; it changes no digit.
         """
-        measured = self.detector.measure(outputs.activations, outputs.logits, partial(in_parts, threads=threads))
+        parts = in_parts(lambda rows: self._judge(outputs.rows(rows)), len(outputs.logits), threads if self.detector.one_by_one else 1)
+        return parts[0] if len(parts) == 1 else Judged.joined(parts)
+
+    def _judge(self, outputs: Outputs) -> Judged:
+        measured = self.detector.measure(outputs.activations, outputs.logits)
         logit = confidence_logits(outputs.logits, self.space)
         labels = self.space.predicted(outputs.logits)
         penalty = None if self.ratio is None else self.ratio.penalty(measured.compressed)

@@ -27,9 +27,6 @@ from annotriage.settings import Settings
 Array = NDArray[Any]
 Labels = NDArray[np.intp]
 
-Read = tuple[Array, ...]
-Shared = Callable[[Callable[[slice], Read], int], list[Read]]
-
 FIT_SAMPLE = 10_000  # items that covariances are fitted on, or 20 per dimension if that is more; beyond it they hardly change
 BANK = 3_000  # training items that standardise the scores and are the neighbours of `knn`
 SHRINK_COUNT = 50  # a cluster's own median and quantile weigh n / (n + this) against the pooled ones
@@ -106,46 +103,31 @@ class Detector:
     scales: tuple[float, ...]
     dimensions: int
 
-    def measure(self, activations: Sequence[Array], logits: Array, shared: Shared | None = None) -> Measured:
-        """Score N items. activations: one (N, d) array per layer. logits: (N, m).
-
-        shared: runs the greater part of the work on rows of all, whichever it chooses, and gives what it said of them in their order.
-        """
+    def measure(self, activations: Sequence[Array], logits: Array) -> Measured:
+        """Score N items. activations: one (N, d) array per layer. logits: (N, m)."""
         if 0 < len(logits) < least_rows():
             many = self.measure([_repeated(layer) for layer in activations], _repeated(logits))
-            few: dict[str, Any] = {name: part[: len(logits)] for name, part in vars(many).items() if part is not None}
-            return replace(many, **few)
-
-        def read(rows: slice) -> Read:
-            return self._read([layer[rows] for layer in activations], logits[rows])
-
-        parts = shared(read, len(logits)) if shared and self._by_rows else [read(slice(None))]
-        cluster, members, compressed, *of_maps = (of[0] if len(of) == 1 else np.concatenate(of) for of in zip(*parts, strict=True))
+            parts: dict[str, Any] = {name: part[: len(logits)] for name, part in vars(many).items() if part is not None}
+            return replace(many, **parts)
+        views = self._views(activations, logits)
+        cluster = self.nearest.nearest(views[0].directions)
+        members = np.column_stack([member.score.score(views[member.layer]) for member in self.members])
         axes = combine(members, cluster, self.members, self.medians, self.spans)[:, None]
         vectors = offsets = None
-        if of_maps:
-            vectors, offsets, strange = of_maps
+        if self.source is not None:
+            vectors = self.source.vectors(activations)
+            offsets = self.source.offsets(vectors)
+            strange = squared_lengths(offsets)
             axes = np.column_stack([axes, strange])
             members = np.column_stack([members, strange])
         surprise, score = np.full((len(axes), 2), np.nan), axes[:, 0]
         if self.two_axes:
             surprise[:, : axes.shape[1]], score = self._tails.judge(axes)
+        compressed = self._side_by_side([view.directions for view in views], vectors)
         return Measured(cluster, members, axes, score, surprise, compressed, vectors, offsets)
 
-    def _read(self, activations: Sequence[Array], logits: Array) -> Read:
-        """What takes the time, as of `Measured`: cluster, members, compressed; and of feature maps vectors, offsets, the source's score."""
-        views = self._views(activations, logits)
-        cluster = self.nearest.nearest(views[0].directions)
-        members = np.column_stack([member.score.score(views[member.layer]) for member in self.members])
-        directions = [view.directions for view in views]
-        if self.source is None:
-            return cluster, members, self._side_by_side(directions, None)
-        vectors = self.source.vectors(activations)
-        offsets = self.source.offsets(vectors)
-        return cluster, members, self._side_by_side(directions, vectors), vectors, offsets, squared_lengths(offsets)
-
     @property
-    def _by_rows(self) -> bool:
+    def one_by_one(self) -> bool:
         """Whether what is said of an item depends on no other: UMAP and t-SNE place items together."""
         return self.near is None or isinstance(self.near, Pca | Uncompressed)
 
