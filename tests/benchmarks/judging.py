@@ -34,13 +34,13 @@ TRAINING, HELD_OUT, JUDGED = 4_000, 1_000, 1_024
 BATCH, LARGE = 32, TOGETHER  # as a slow model's items are judged, and as triage puts a quick one's together
 THREADS, ROUNDS = 2, 5
 MICROSECONDS, SHARE = 50.0, 0.02
-_WHAT = f"microseconds to judge an item, {WIDTH:,} values and {len(WIDTHS)} maps, {THREADS} threads"
+_WHAT = f"microseconds to judge an item, {WIDTH:,} values and {len(WIDTHS)} maps"
 PEERS = ("scikit-learn's NearestNeighbors, 10 neighbours", "cleanlab's OutOfDistribution", "umap-learn's transform")
 NAMES = (  # of the rows, in their order: docs/scale.md has these
-    f"{_WHAT}, batches of {LARGE}, which triage puts together where the model is quick",
-    f"{_WHAT}, batches of {BATCH}, where it is slow",
-    f"the matrix products alone, {THREADS} threads, batches of {LARGE}",
-    f"the matrix products alone, {THREADS} threads, batches of {BATCH}",
+    f"{_WHAT}, batches of {LARGE} on {THREADS} threads, as of a quick model",
+    f"{_WHAT}, batches of {BATCH} on one thread, as of a slow model",
+    f"the matrix products alone, batches of {LARGE} on {THREADS} threads",
+    f"the matrix products alone, batches of {BATCH} on {THREADS} threads",
     "judging over running a ResNet-18, by processor time",
     *(f"judging over {peer}, by processor time" for peer in PEERS),
 )

@@ -126,7 +126,7 @@ def triage(
     verdicts = Verdicts()
     # one thread: small products that wait for threads while the model holds the cores take a hundred times as long
     with progress(f"triage of {dataset.name}", dataset.count) as advance, threadpool_limits(1, user_api="blas"):
-        for batch in gathered(stream(model, dataset, settings, tally.stages)):
+        for batch in gathered(stream(model, dataset, settings, tally.stages), reference):
             with tally.stages.timed(Stage.SAMPLE):
                 judged = list(tally.add(batch))
             with tally.stages.timed(Stage.WRITE):

@@ -254,7 +254,8 @@ class Judge:
         ]
         with self._process.store.reading() as connection:
             draw = current_draw(connection, claimed.project, claimed.reference_id, list(claimed.rows), self._blocks)
-        for batch in gathered(stream(opened.model, self._items(claimed, reference, later, found), settings, size=opened.size)):
+        batches = stream(opened.model, self._items(claimed, reference, later, found), settings, size=opened.size)
+        for batch in gathered(batches, reference):
             found += judged_batch(claimed.project, claimed.rows, reference, draw, batch, settings)
         return found, later
 
