@@ -1,12 +1,14 @@
 """Batches that are put together for judging: the same items, as many at once as come quickly."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from annotriage.data import Item, Problem
 from annotriage.engine import gathering
+from annotriage.engine.fitting import fit
 from annotriage.engine.gathering import TOGETHER, gathered
 from annotriage.model import Outputs
 from annotriage.model.inputs import Loaded
@@ -35,10 +37,10 @@ def loaded(number):
     return Loaded(np.array([number], dtype=np.float32), np.array([number]), None)
 
 
-def test_all_items_come_out_in_order_with_what_is_theirs(patient):
+def test_all_items_come_out_in_order_with_what_is_theirs(patient, digits_reference):
     broken = {3, 40, *range(64, 96)}
     given = [batch(first, 32, broken) for first in range(0, 608, 32)]
-    found = list(gathered(given))
+    found = list(gathered(given, digits_reference))
     assert [item.id for one in found for item in one.items] == [str(number) for number in range(608)]
     for one in found:
         numbers = [int(one.items[row].id) for row in one.rows]
@@ -50,17 +52,17 @@ def test_all_items_come_out_in_order_with_what_is_theirs(patient):
     assert found[0].seconds == np.mean(range(0, 256, 32))
 
 
-def test_items_that_are_all_broken_have_no_outputs(patient):
-    (found,) = gathered([batch(0, 4, range(8)), batch(4, 4, range(8))])
+def test_items_that_are_all_broken_have_no_outputs(patient, digits_reference):
+    (found,) = gathered([batch(0, 4, range(8)), batch(4, 4, range(8))], digits_reference)
     assert (found.outputs, found.rows, found.loaded) == (None, [], [])
 
 
-def test_large_inputs_are_not_kept_waiting(patient, monkeypatch):
+def test_large_inputs_are_not_kept_waiting(patient, monkeypatch, digits_reference):
     monkeypatch.setattr(gathering, "BYTES", 64 * 4)
-    assert [len(one.items) for one in gathered([batch(first, 32) for first in range(0, 160, 32)])] == [64, 64, 32]
+    assert [len(one.items) for one in gathered([batch(first, 32) for first in range(0, 160, 32)], digits_reference)] == [64, 64, 32]
 
 
-def test_a_slow_model_keeps_nothing_waiting(patient, monkeypatch):
+def test_a_slow_model_keeps_nothing_waiting(patient, monkeypatch, digits_reference):
     monkeypatch.setattr(gathering, "SECONDS", 0.01)
     taken = []
 
@@ -70,11 +72,19 @@ def test_a_slow_model_keeps_nothing_waiting(patient, monkeypatch):
             taken.append(first)
             yield batch(first, 32)
 
-    for one in gathered(slowly()):
+    for one in gathered(slowly(), digits_reference):
         assert [len(one.items), int(one.items[0].id)] == [32, taken[-1]]
 
 
-def test_batches_stay_as_they_are_where_digits_depend_on_them(patient, monkeypatch):
+def test_batches_stay_as_they_are_where_digits_depend_on_them(patient, monkeypatch, digits_reference):
     monkeypatch.setattr(gathering, "rounds_alike", lambda: False)
     given = [batch(0, 32), batch(32, 32)]
-    assert list(gathered(given)) == given
+    assert list(gathered(given, digits_reference)) == given
+
+
+@pytest.mark.parametrize("compression", ["umap", "tsne"])
+def test_batches_stay_as_they_are_where_items_are_placed_together(patient, digits_model, digits, quick, compression):
+    train, held_out = (tuple(part[:count] for part in data) for data, count in ((digits.train, 150), (digits.held_out, 40)))
+    reference = fit(digits_model, train, held_out, settings=replace(quick, score="knn", compression=compression))
+    given = [batch(0, 32), batch(32, 32)]
+    assert list(gathered(given, reference)) == given

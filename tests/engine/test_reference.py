@@ -11,9 +11,10 @@ import pytest
 
 from annotriage import triage
 from annotriage.engine.fitting import fit
+from annotriage.engine.parts import LEAST
 from annotriage.engine.reference import Reference
 from annotriage.errors import MismatchError, OutputError
-from annotriage.model import load_model
+from annotriage.model import Outputs, load_model
 from annotriage.model.spec import ModelSpec
 
 
@@ -57,6 +58,33 @@ def test_deciding_in_a_drawn_map_is_repeatable_and_can_be_stored(digits_model, d
     judged = figures(reference, incoming[0])
     assert figures(Reference.load(tmp_path / "reference"), incoming[0]) == judged
     assert figures(reference, incoming[0]) == judged
+
+
+def repeated(reference, data, count):
+    """What the model makes of some items, again and again, `count` in all."""
+    outputs = reference.open_model().run(data[:, None].astype(np.float32) / 255)
+    rows = np.arange(count) % len(data)
+    return Outputs(outputs.logits[rows], tuple(layer[rows] for layer in outputs.activations))
+
+
+def the_same(judged, others):
+    assert judged.labels == others.labels
+    for name, column in vars(judged).items():
+        assert np.array_equal(column, getattr(others, name), equal_nan=name in ("p_value", "surprise")), name
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_change_nothing_about_a_judgement(digits_reference, digits, threads):
+    outputs = repeated(digits_reference, digits.incoming[0], 3 * LEAST + 1)
+    the_same(digits_reference.judge(outputs), digits_reference.judge(outputs, threads))
+
+
+@pytest.mark.parametrize("compression", ["umap", "tsne"])
+def test_threads_change_nothing_where_items_are_placed_together(digits_model, digits, quick, compression):
+    train, held_out = (tuple(part[:count] for part in data) for data, count in ((digits.train, 150), (digits.held_out, 40)))
+    reference = fit(digits_model, train, held_out, settings=replace(quick, score="knn", compression=compression))
+    outputs = repeated(reference, digits.incoming[0], 2 * LEAST)
+    the_same(reference.judge(outputs), reference.judge(outputs, 2))
 
 
 def test_a_moved_reference_finds_its_model(saved, digits_model, digits, tmp_path):

@@ -14,6 +14,8 @@ def percent(share: float | None, digits: int | None = None) -> str:
     """
     if share is None or not math.isfinite(share):
         return "not known"
+    if digits is None and 0.001 <= share <= 0.9995:  # most shares by far, and there are two in each verdict
+        return f"{100 * share:.1f}%".replace(".0%", "%")
     if digits is None:
         digits = 2 if 0 < abs(share) < 0.001 else 1
     smallest = 10.0 ** -(digits + 2)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
+from annotriage.engine.reference import Reference
 from annotriage.latent.products import rounds_alike
 from annotriage.model.stream import Batch, together
 
-TOGETHER = 256  # items: an item costs half of what it does among 32, and more would hardly spare more
+TOGETHER = 256  # items: an item costs a third less than among 32, and threads can share so many out
 BYTES = 32_000_000  # of inputs, which a batch holds until it is judged
 SECONDS = 0.1  # for which a batch waits for the next ones: of a slower model judging is a small part anyway
 
 
-def gathered(batches: Iterable[Batch]) -> Iterator[Batch]:
+def gathered(batches: Iterable[Batch], reference: Reference) -> Iterator[Batch]:
     """The same items in the same order, in batches of about TOGETHER where they come quickly.
 
-    How many come together depends on the clock, and nothing else may: where digits depend on it (`rounds_alike`), each batch is left alone.
+    How many come together depends on the clock, and nothing else may. Each batch is left alone where digits depend on it: on some
+    processors (`rounds_alike`), and where the reference places items together (`one_by_one`).
     """
-    if not rounds_alike():
+    if not (rounds_alike() and reference.detector.one_by_one):
         yield from batches
         return
     waiting: list[Batch] = []

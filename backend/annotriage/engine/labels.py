@@ -63,7 +63,8 @@ class LabelSpace:
 
     def indices(self, labels: Sequence[LabelSet]) -> NDArray[np.intp]:
         """The index of each label set: (N,)."""
-        return np.fromiter((self.index(label_set) for label_set in labels), dtype=np.intp, count=len(labels))
+        places, rest = self._places, len(self.sets)
+        return np.array([places.get(label_set, rest) for label_set in labels], dtype=np.intp)
 
     def texts(self, labels: LabelSet) -> tuple[str, ...]:
         """The class names of a label set."""

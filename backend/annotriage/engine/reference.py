@@ -22,6 +22,7 @@ from annotriage.engine.folders import whole_folder
 from annotriage.engine.kept_items import HeldOut, Sample
 from annotriage.engine.labels import LabelSet, LabelSpace
 from annotriage.engine.model_facts import ModelFacts, refuse_other
+from annotriage.engine.parts import in_parts
 from annotriage.engine.storage import read_part, read_tree, tree_hash, write_tree
 from annotriage.errors import MismatchError
 from annotriage.guarantee import answered, gate
@@ -67,6 +68,13 @@ class Judged:
     trust: Array
     compressed: Array
 
+    @classmethod
+    def joined(cls, parts: Sequence[Judged]) -> Judged:
+        """The judgement on all items from those on parts of them, in their order."""
+        labels = [label_set for part in parts for label_set in part.labels]
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0]) if name != "labels"}
+        return cls(labels, **columns)
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -106,8 +114,15 @@ class Reference:
 
     # -- judging
 
-    def judge(self, outputs: Outputs) -> Judged:
-        """Judge N items by what the model made of them. Raises nothing: broken items never get this far."""
+    def judge(self, outputs: Outputs, threads: int = 1) -> Judged:
+        """Judge N items by what the model made of them. Raises nothing: broken items never get this far.
+
+        threads: on which many items may be shared out; it changes no digit.
+        """
+        parts = in_parts(lambda rows: self._judge(outputs.rows(rows)), len(outputs.logits), threads if self.detector.one_by_one else 1)
+        return parts[0] if len(parts) == 1 else Judged.joined(parts)
+
+    def _judge(self, outputs: Outputs) -> Judged:
         measured = self.detector.measure(outputs.activations, outputs.logits)
         logit = confidence_logits(outputs.logits, self.space)
         labels = self.space.predicted(outputs.logits)

@@ -32,7 +32,7 @@ from annotriage.model import Model
 from annotriage.model.inputs import Loaded, thumbnail
 from annotriage.model.spec import ModelSpec
 from annotriage.model.stages import Stage, Stages
-from annotriage.model.stream import Batch, stream
+from annotriage.model.stream import Batch, decoding_threads, stream
 from annotriage.progress import Progress, silent
 from annotriage.settings import ServiceSettings, Settings
 from annotriage.states import ROUTES
@@ -126,7 +126,7 @@ def triage(
     verdicts = Verdicts()
     # one thread: small products that wait for threads while the model holds the cores take a hundred times as long
     with progress(f"triage of {dataset.name}", dataset.count) as advance, threadpool_limits(1, user_api="blas"):
-        for batch in gathered(stream(model, dataset, settings, tally.stages)):
+        for batch in gathered(stream(model, dataset, settings, tally.stages), reference):
             with tally.stages.timed(Stage.SAMPLE):
                 judged = list(tally.add(batch))
             with tally.stages.timed(Stage.WRITE):
@@ -183,7 +183,7 @@ class Tally:
         if batch.outputs is not None:
             items = [batch.items[row] for row in batch.rows]
             with self.stages.timed(Stage.JUDGE):
-                judged = self.reference.judge(batch.outputs)
+                judged = self.reference.judge(batch.outputs, decoding_threads(self.settings))
                 verdicts = list(verdicts_of(self.reference, items, judged, batch.seconds))
             scored = dict(zip(batch.rows, verdicts, strict=True))
             self._keep(items, verdicts, judged, batch.loaded)

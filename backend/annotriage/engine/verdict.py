@@ -9,6 +9,7 @@ from annotriage.advice.numbers import percent, probability
 from annotriage.advice.strangeness_words import strangeness_sentence
 from annotriage.advice.verdict_words import SPOT_CHECK_REASON, blind_outlier_sentence, outlier_sentence
 from annotriage.data import Item, Problem
+from annotriage.engine.labels import LabelSet
 from annotriage.engine.reference import Judged, Reference
 from annotriage.states import SPOT_CHECK, Failure, Route
 
@@ -94,6 +95,7 @@ def verdicts_of(reference: Reference, items: Sequence[Item], judged: Judged, sec
     clusters = reference.detector.clusters.names
     version, model = reference.version, reference.model.hash
     reasons = _Reasons(reference)
+    named: dict[LabelSet, tuple[str, ...]] = {}  # most label sets come often
     columns = zip(
         items,
         judged.labels,
@@ -111,7 +113,9 @@ def verdicts_of(reference: Reference, items: Sequence[Item], judged: Judged, sec
         strict=True,
     )
     for item, labels, confidence, cluster, score, axes, unlike, members, p_value, outlier_score, trust, route, sureness in columns:
-        texts, near = space.texts(labels), clusters[cluster]
+        if (texts := named.get(labels)) is None:
+            texts = named[labels] = space.texts(labels)
+        near = clusters[cluster]
         of_class, of_source = _known(axes[0]), _known(axes[1])
         if route == Route.OUTLIER:
             reason = reasons.strange(texts, near, outlier_score, of_class, of_source, unlike)

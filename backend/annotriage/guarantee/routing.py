@@ -25,7 +25,7 @@ def route(outlier: BoolArray, sureness: FloatArray, tau: ArrayLike) -> StringArr
     """
     sure = sureness >= np.asarray(tau, dtype=np.float64)
     routes = np.array([Route.FAILED, Route.OUTLIER, Route.AUTO, Route.UNCERTAIN], dtype=np.str_)
-    return np.asarray(routes[np.select([np.isnan(sureness), outlier, sure], [0, 1, 2], default=3)], dtype=np.str_)
+    return np.asarray(routes[np.where(np.isnan(sureness), 0, np.where(outlier, 1, np.where(sure, 2, 3)))], dtype=np.str_)
 
 
 def trust(
@@ -52,8 +52,9 @@ def trust(
         above = np.where(limit < MOST_SURENESS, (sureness - limit) / (MOST_SURENESS - limit), 0.0)
         below = np.where(limit > least, (sureness - least) / (limit - least), 0.0)
         usual = 1.0 - squashed((scores - origin) / scale)
-    place = np.select([routes == Route.AUTO, routes == Route.UNCERTAIN], [above, below], default=usual)
-    base = np.select([routes == Route.AUTO, routes == Route.UNCERTAIN], [AUTOMATIC_FROM, FAMILIAR_FROM], default=0.0)
+    automatic, uncertain = routes == Route.AUTO, routes == Route.UNCERTAIN
+    place = np.where(automatic, above, np.where(uncertain, below, usual))
+    base = np.where(automatic, AUTOMATIC_FROM, np.where(uncertain, FAMILIAR_FROM, 0.0))
     inside = base + MARGIN + np.clip(place, 0.0, 1.0) * (THIRD - 2 * MARGIN)
     return np.where(routes == Route.FAILED, 0.0, inside)
 

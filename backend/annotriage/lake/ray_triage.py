@@ -206,7 +206,7 @@ class _Judge:
         part = task.dataset.part
         assert part is not None  # looked at before the run
         with threadpool_limits(1, user_api="blas"):
-            batches = gathered(stream(self._model, part(start, stop), task.settings))
+            batches = gathered(stream(self._model, part(start, stop), task.settings), task.reference)
             rows = [verdict_row(verdict) for batch in batches for _, verdict in tally.add(batch)]
         if len(rows) != stop - start:
             raise DataError(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from annotriage.errors import FitError, SettingError
 from annotriage.latent.clusters import Clusters, Moments, fit_clusters
-from annotriage.latent.compression import Compression, Pca, fit_compression, fit_pca, l2_normalise
+from annotriage.latent.compression import Compression, Pca, Uncompressed, fit_compression, fit_pca, l2_normalise
 from annotriage.latent.products import least_rows
 from annotriage.latent.scores import SCORES, Energy, Knn, Mahalanobis, MeanSigma, RelativeMahalanobis, Score, View, Vim, squared_lengths
 from annotriage.latent.source import Source, fit_source
@@ -120,12 +120,16 @@ class Detector:
             strange = squared_lengths(offsets)
             axes = np.column_stack([axes, strange])
             members = np.column_stack([members, strange])
-        surprise = np.full((len(axes), 2), np.nan)
+        surprise, score = np.full((len(axes), 2), np.nan), axes[:, 0]
         if self.two_axes:
-            surprise[:, : axes.shape[1]] = self._tails.surprise(axes)
-        score = self._tails.scores(axes) if self.two_axes else axes[:, 0]
+            surprise[:, : axes.shape[1]], score = self._tails.judge(axes)
         compressed = self._side_by_side([view.directions for view in views], vectors)
         return Measured(cluster, members, axes, score, surprise, compressed, vectors, offsets)
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether what is said of an item depends on no other: UMAP and t-SNE place items together."""
+        return self.near is None or isinstance(self.near, Pca | Uncompressed)
 
     def placed(self, activations: Sequence[Array]) -> Array:
         """Where N items lie, (N, n), as `Measured.compressed`, without scoring them: activations as of `measure`."""

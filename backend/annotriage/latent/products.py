@@ -7,19 +7,23 @@ order is the same on most processors, at no price. On some it depends on an item
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Piece = tuple[int, int, Array]  # first row, first column, and what stands there
 
 LENGTH = 256  # values that are added up in one go: libraries do as many at once, whatever the number of rows
 SHORT = 128  # of a triangular matrix: shorter pieces leave out more of what is 0, and each costs a call
 COLUMNS = 16  # the least that columns are a multiple of: as many as a processor multiplies at once
 FEW, SOME = 2, 32  # a single row is multiplied by another routine
+MIDDLING = range(8, 256)  # rows for which libraries first copy the matrix, at a price like that of the product, unless both are small:
+AREA, AT_ONCE = 2**15, 30  # values of a piece and rows that are not worth copying: less than 100^3 steps together
 _TRIED = ((LENGTH, 256), (48, 48), (64, 3_008), (LENGTH, 16))  # lengths and columns, as large as those in use
 _ROWS = (3, 4, 5, 8, 13, 31, 32, 67, 256)
 
@@ -28,10 +32,10 @@ _ROWS = (3, 4, 5, 8, 13, 31, 32, 67, 256)
 class Factor:
     """A matrix (n, k) that items' values are multiplied with.
 
-    pieces: first row, first column, and what stands there, the widest first; all else is 0. columns: k.
+    pieces: the widest first; all else is 0. columns: k.
     """
 
-    pieces: tuple[tuple[int, int, Array], ...]
+    pieces: tuple[Piece, ...]
     columns: int
 
     @classmethod
@@ -51,22 +55,48 @@ class Factor:
 
     def times(self, points: Array) -> Array:
         """points @ matrix, (N, n) -> (N, k)."""
-        if len(points) == 1:
-            return self.times(np.repeat(points, FEW, axis=0))[:1]
+        return self._times(points, alike=rounds_alike())
+
+    def _times(self, points: Array, *, alike: bool) -> Array:
+        """alike: as `rounds_alike` says, or is to find out: some rows are then multiplied a few at a time."""
+        count = len(points)
+        if count == 1:
+            return self._times(np.repeat(points, FEW, axis=0), alike=alike)[:1]
         width = -(-self.columns // COLUMNS) * COLUMNS
-        found = np.empty((len(points), width), dtype=np.result_type(points, *(piece for _, _, piece in self.pieces[:1])))
-        written = False
-        for start, first, piece in self.pieces:
-            own, place = points[:, start : start + len(piece)], slice(first, first + piece.shape[1])
-            if written:
-                found[:, place] += own @ piece
-            elif piece.shape[1] == width:
-                np.matmul(own, piece, out=found)
-            else:
-                found.fill(0)
-                found[:, place] = own @ piece
-            written = True
+        found = np.empty((count, width), dtype=np.result_type(points, *(piece for _, _, piece in self.pieces[:1])))
+        few = alike and count in MIDDLING
+        blocks = -(-count // AT_ONCE) if few else 1
+        for block in range(blocks):
+            rows = slice(count * block // blocks, count * (block + 1) // blocks)
+            self._multiply(points[rows], self._small if few else self.pieces, found[rows])
         return found[:, : self.columns]
+
+    def _multiply(self, points: Array, pieces: Sequence[Piece], found: Array) -> None:
+        """Write the product into `found`, (N, k) or up to COLUMNS - 1 wider. pieces: all, whole or cut."""
+        if not self._covers:
+            found.fill(0)
+        for start, first, piece in pieces:
+            own, into = points[:, start : start + len(piece)], found[:, first : first + piece.shape[1]]
+            if self._covers and start == self.pieces[0][0]:
+                np.matmul(own, piece, out=into)
+            else:
+                into += own @ piece
+
+    @cached_property
+    def _covers(self) -> bool:
+        """Whether the widest piece has all columns, so that it need not be added to anything."""
+        return bool(self.pieces) and self.pieces[0][2].shape[1] >= self.columns
+
+    @cached_property
+    def _small(self) -> tuple[Piece, ...]:
+        """The pieces, cut by columns into such as are no larger than AREA."""
+        return tuple(part for piece in self.pieces for part in _cut(*piece))
+
+
+def _cut(start: int, first: int, piece: Array) -> Iterator[Piece]:
+    step = max(1, AREA // max(1, len(piece)) // COLUMNS) * COLUMNS
+    for column in range(0, piece.shape[1], step):
+        yield start, first + column, np.ascontiguousarray(piece[:, column : column + step])
 
 
 @cache
@@ -76,8 +106,8 @@ def rounds_alike() -> bool:
     for length, columns in _TRIED:
         factor = Factor.of(rng.standard_normal((length, columns)).astype(np.float32))
         row = rng.standard_normal((1, length)).astype(np.float32)
-        alone = factor.times(row)
-        if not all((factor.times(np.repeat(row, count, axis=0)) == alone).all() for count in _ROWS):
+        alone = factor._times(row, alike=True)
+        if not all((factor._times(np.repeat(row, count, axis=0), alike=True) == alone).all() for count in _ROWS):
             return False
     return True
 

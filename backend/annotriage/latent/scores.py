@@ -86,6 +86,8 @@ class Mahalanobis:
 
     def nearest(self, points: Array) -> Labels:
         """The center nearest to each item: (N, n) -> (N,). It takes a small part of what the distances take."""
+        if len(self.centers) == 1:
+            return np.zeros(len(points), dtype=np.intp)
         towards, lengths = self._towards
         return np.asarray((towards.times(points) + lengths).argmin(axis=1))
 

@@ -7,7 +7,7 @@ as steep as between the 80% and the 95% quantile, so that no two strangers tie.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Line = tuple[Array, Array]  # of each of N items: where it begins and how steep it is
 
 TAIL = 0.05  # share of the held-out items beyond which the line begins
 FOOT = 4  # times that share: where its slope is taken from
@@ -35,7 +36,7 @@ class Tails:
 
     def surprise(self, axes: Array) -> Array:
         """How rare N items' values are on each axis: (N, a) -> (N, a), 0 = as usual as can be, 3 = stranger than 95%."""
-        return np.column_stack([axis.surprise(column) for axis, column in zip(self._axes, axes.T, strict=True)])
+        return np.column_stack([axis.surprise(column, axis.line(column)) for axis, column in zip(self._axes, axes.T, strict=True)])
 
     def scores(self, axes: Array) -> Array:
         """The joined score of N items, (N, a) -> (N,), each at its exact place among `own`.
@@ -45,19 +46,29 @@ class Tails:
         compared: it is then one of h + 1 items that are treated alike, and as likely to take any place among them as they are.
         How many held-out items are at least as strange is counted so, and the score moved between those of `own` that say the same.
         """
+        return self.judge(axes)[1]
+
+    def judge(self, axes: Array) -> tuple[Array, Array]:
+        """What `surprise` and `scores` say of N items, (N, a) -> (N, a), (N,): the one is on the way to the other."""
         most, least = self._limits
-        scores = np.empty(len(axes))
+        surprise, scores = np.empty(axes.shape), np.empty(len(axes))
         for start in range(0, len(axes), BLOCK):
-            block = axes[start : start + BLOCK]
-            plain = np.asarray(sum(axis.weigh(axis.surprise(column)) for axis, column in zip(self._axes, block.T, strict=True)))
-            stranger = self._stranger(block, plain)
-            scores[start : start + BLOCK] = np.clip(plain, least[stranger], np.maximum(most[stranger], least[stranger]))
-        return scores
+            rows = slice(start, start + BLOCK)
+            columns = axes[rows].T
+            lines = [axis.line(column) for axis, column in zip(self._axes, columns, strict=True)]
+            for place, (axis, column, line) in enumerate(zip(self._axes, columns, lines, strict=True)):
+                surprise[rows, place] = axis.surprise(column, line)
+            plain = np.asarray(sum(axis.weigh(of) for axis, of in zip(self._axes, surprise[rows].T, strict=True)))
+            stranger = self._stranger(columns, lines, plain)
+            scores[rows] = np.minimum(np.maximum(plain, least[stranger]), np.maximum(most[stranger], least[stranger]))
+        return surprise, scores
 
     @cached_property
     def own(self) -> Array:
         """The joined scores of the held-out items, in their order: (h,)."""
-        return np.asarray(self._theirs(self.values.min(axis=0, keepdims=True), np.arange(len(self.values)))[0])
+        columns = self.values.min(axis=0, keepdims=True).T
+        lines = [axis.line(column) for axis, column in zip(self._axes, columns, strict=True)]
+        return np.asarray(self._theirs(columns, lines, np.arange(len(self.values)))[0])
 
     @cached_property
     def _axes(self) -> tuple[_Axis, ...]:
@@ -69,8 +80,10 @@ class Tails:
         falling = -np.sort(-self.own)
         return np.append(np.inf, falling), np.nextafter(np.append(falling, -np.inf), np.inf)
 
-    def _stranger(self, axes: Array, plain: Array) -> Array:
+    def _stranger(self, columns: Array, lines: Sequence[Line], plain: Array) -> Array:
         """How many held-out items score at least as high as each of N items, plain: (N,), if it counts among them: (N,).
+
+        columns: (a, N), the items' values on each axis, with the axis's line for them.
 
         Few of them need be looked at: those that may lie on the line, and those near whose score an item's own falls. Of all others a new
         item moves the score by one place at most, and least and most of it were put in order before.
@@ -78,14 +91,14 @@ class Tails:
         least, highest, order = self._ranges
         first, last = np.searchsorted(highest, plain, side="left"), np.searchsorted(least, plain, side="left")
         places = first[:, None] + np.arange(max(0, int((last - first).max(initial=0))))
-        near = self._theirs(axes, order[np.minimum(places, len(order) - 1)]) if places.size else np.empty(places.shape)
-        beyond = self._theirs(axes, self._beyond)
+        near = self._theirs(columns, lines, order[np.minimum(places, len(order) - 1)]) if places.size else np.empty(places.shape)
+        beyond = self._theirs(columns, lines, self._beyond)
         counted = ((near >= plain[:, None]) & (places < last[:, None])).sum(axis=1) + (beyond >= plain[:, None]).sum(axis=1)
         return np.asarray(counted + len(order) - last)
 
-    def _theirs(self, axes: Array, which: Array) -> Array:
+    def _theirs(self, columns: Array, lines: Sequence[Line], which: Array) -> Array:
         """Scores of held-out items when each of N new ones counts among them. which: (k,) or (N, k) of them -> (N, k)."""
-        return np.asarray(sum(axis.theirs(column, which) for axis, column in zip(self._axes, axes.T, strict=True)))
+        return np.asarray(sum(axis.theirs(column, line, which) for axis, column, line in zip(self._axes, columns, lines, strict=True)))
 
     @cached_property
     def _beyond(self) -> Array:
@@ -111,38 +124,38 @@ class _Axis:
         edge = max(1, int(TAIL * self.size))  # places, the strangest being 1
         self.begins = min(edge + 1, self.size - 1)
         self.foot = max(self.begins + 1, min(FOOT * edge + 1, self.size))
+        self._from, self._fall = -np.log(self.begins / self.size), np.log(self.foot / self.begins)
         self.at_least = self._at_least(self.values)
         self.may_lie_on_line = self.values > self.ordered[-self.begins]
         self.counted = weigh(-np.log(self.at_least / self.size)), weigh(-np.log((self.at_least + 1) / self.size))
 
-    def surprise(self, items: Array) -> Array:
-        """(N,) -> (N,)."""
-        begin, slope = self._line(items)
-        return self._along(items, begin, slope, -np.log((1 + self._at_least(items)) / self.size))
+    def line(self, items: Array) -> Line:
+        """Where the line begins and its slope, with each of N items among the held-out ones: two arrays (N,)."""
+        begin, foot = self._at(self.begins, items), self._at(self.foot, items)
+        return begin, self._fall / np.maximum(begin - foot, 1e-9 * np.maximum(np.abs(begin), 1e-9))
 
-    def theirs(self, items: Array, which: Array) -> Array:
+    def surprise(self, items: Array, line: Line) -> Array:
+        """(N,) -> (N,). line: that of the items, here as below."""
+        return self._along(items, *line, -np.log((1 + self._at_least(items)) / self.size))
+
+    def theirs(self, items: Array, line: Line, which: Array) -> Array:
         """Weighed surprises of held-out items with each of N items among them. which: (k,) or (N, k) of them -> (N, k)."""
         values = self.values[which]
         theirs = np.where(items[:, None] >= values, self.counted[1][which], self.counted[0][which])
         if which.ndim == 1 and len(beyond := np.flatnonzero(self.may_lie_on_line[which])):
-            begin, slope = (line[:, None] for line in self._line(items))
+            begin, slope = (of[:, None] for of in line)
             far = values[beyond]
             theirs[:, beyond] = np.where(far > begin, self.weigh(self._along(far, begin, slope, 0.0)), theirs[:, beyond])
         return theirs
 
     def _along(self, values: Array, begin: Array, slope: Array, counted: Array | float) -> Array:
         """The line where the values lie beyond its beginning, else what was counted."""
-        return np.where(values > begin, -np.log(self.begins / self.size) + (values - begin) * slope, counted)
-
-    def _line(self, items: Array) -> tuple[Array, Array]:
-        """Where the line begins and its slope, with each of N items among the held-out ones: two arrays (N,)."""
-        begin, foot = self._at(self.begins, items), self._at(self.foot, items)
-        return begin, np.log(self.foot / self.begins) / np.maximum(begin - foot, 1e-9 * np.maximum(np.abs(begin), 1e-9))
+        return np.where(values > begin, self._from + (values - begin) * slope, counted)
 
     def _at(self, place: int, items: Array) -> Array:
         """The value at a place, 1 being the strangest, with each of N items among the held-out ones: (N,)."""
         least = self.ordered[-place] if place < self.size else -np.inf
-        return np.clip(items, least, self.ordered[-place + 1] if place > 1 else np.inf)
+        return np.asarray(np.minimum(np.maximum(items, least), self.ordered[-place + 1] if place > 1 else np.inf))
 
     def _at_least(self, values: Array) -> Array:
         """How many held-out values are >= each: (N,)."""

@@ -25,6 +25,10 @@ class Outputs:
     logits: NDArray[np.float32]
     activations: tuple[NDArray[np.float32], ...]
 
+    def rows(self, which: slice) -> Outputs:
+        """Those of some of the inputs."""
+        return Outputs(self.logits[which], tuple(layer[which] for layer in self.activations))
+
 
 @dataclass(frozen=True)
 class Whole:

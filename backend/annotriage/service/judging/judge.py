@@ -23,7 +23,7 @@ from annotriage.labeling_tool import ToolProject
 from annotriage.model import Model
 from annotriage.model.batch_size import BatchSize
 from annotriage.model.cores import cores
-from annotriage.model.stream import Batch, stream
+from annotriage.model.stream import Batch, decoding_threads, stream
 from annotriage.service.judging.check_assignment import Blocks, Draw, current_draw, failed, judgements
 from annotriage.service.judging.kept_model import load_kept_model, refuse_changed
 from annotriage.service.judging.media import MediaReader, Reading
@@ -278,10 +278,10 @@ class Judge:
         ]
         begun = threading.Event()
         drawing = self._drawing.submit(self._draw, claimed, begun)
-        items = self._items(claimed, reference, later, found)
+        batches = stream(opened.model, self._items(claimed, reference, later, found), settings, size=opened.size, begun=begun)
         try:
-            for batch in gathered(stream(opened.model, items, settings, size=opened.size, begun=begun)):
-                found += judged_batch(claimed.project, claimed.rows, reference, drawing.result(), batch, settings.thumbnail)
+            for batch in gathered(batches, reference):
+                found += judged_batch(claimed.project, claimed.rows, reference, drawing.result(), batch, settings)
         finally:
             begun.set()
         return found, later
@@ -329,9 +329,9 @@ class Judge:
 
 
 def judged_batch(
-    project: Project, rows: Mapping[int, ClaimedItem], reference: Reference, draw: Draw, batch: Batch, side: int
+    project: Project, rows: Mapping[int, ClaimedItem], reference: Reference, draw: Draw, batch: Batch, settings: Settings
 ) -> list[Judgement]:
-    """What is to be stored and shown of the items of a batch. rows: by id; side: of a thumbnail, in pixels."""
+    """What is to be stored and shown of the items of a batch. rows: by id. settings: of the run."""
     own = [rows[int(item.id)] for item in batch.items]
     found = [
         failed(row, failed_verdict(reference, item, problem, batch.seconds))
@@ -339,9 +339,9 @@ def judged_batch(
         if problem is not None
     ]
     if batch.outputs is not None:
-        judged = reference.judge(batch.outputs)
+        judged = reference.judge(batch.outputs, decoding_threads(settings))
         verdicts = list(verdicts_of(reference, [batch.items[row] for row in batch.rows], judged, batch.seconds))
-        found += judgements(project, draw, [own[row] for row in batch.rows], verdicts, judged, batch.loaded, side)
+        found += judgements(project, draw, [own[row] for row in batch.rows], verdicts, judged, batch.loaded, settings.thumbnail)
     return found
 
 

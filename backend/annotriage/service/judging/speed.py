@@ -80,9 +80,9 @@ def bench_project(
         found: list[Judgement] = []
         later, started = 0, time.perf_counter()
         with progress(f"the last tasks of project {external_id}", len(rows)) as advance:
-            for batch in gathered(stream(model, tasks(items), settings, stages, BatchSize(model, settings))):
+            for batch in gathered(stream(model, tasks(items), settings, stages, BatchSize(model, settings)), reference):
                 with stages.timed(Stage.JUDGE):
-                    judged = judged_batch(project, rows, reference, draw, batch, settings.thumbnail)
+                    judged = judged_batch(project, rows, reference, draw, batch, settings)
                 with stages.timed(Stage.STORE):
                     _store(process, project, judged)
                 found += judged

@@ -955,7 +955,6 @@ _SIZES = {
         "ix_verdict_failure": "2000 400 400 1 1",
         "ix_verdict_preview": "1000000 200000 100000 10000 1 1 1",
         "ix_verdict_project_id_reference_id_at": "1000000 200000 100000 1",
-        "ix_verdict_project_id_reference_id_route_trust_item_id": "1000000 200000 100000 30000 1 1",
     },
     "review": {
         "sqlite_autoindex_review_1": "200000 40000 1",  # project_id, external_id
