@@ -272,7 +272,8 @@ def answers_of(connection: Connection, project: Project) -> dict[str, dict[tuple
     columns = (review.c.annotator, stored(review.c.labels).label("labels"))
     latest = select(*columns).where(*counted).order_by(review.c.updated_at.desc()).limit(MOST_ITEMS).subquery("latest")
     found: dict[str, dict[tuple[str, ...], int]] = {}
-    for person, labels, n in connection.execute(select(*latest.c, func.count()).group_by(*latest.c)).all():
+    alike = (latest.c.annotator, latest.c.labels)
+    for person, labels, n in connection.execute(select(*alike, func.count()).group_by(*alike)).all():
         if labels_of(labels) is None:
             continue
         mine = found.setdefault(person, {})

@@ -17,7 +17,7 @@ from annotriage.store.deliveries import expect_former
 from annotriage.store.erased import without_erased
 from annotriage.store.gold import adopt, copies_among, withdraw_gone
 from annotriage.store.projects import Project
-from annotriage.store.schema import PROJECT_OF_MARKED, delivery, field_write, item, verdict, work
+from annotriage.store.schema import delivery, field_write, item, project_of_marked, verdict, work
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ def _without_own(connection: Connection, project: Project, tasks: Sequence[Task]
     marked = {task.marker: task for task in tasks if task.marker}
     for markers in chunks(list(marked)):
         own = select(item.c.id, item.c.marker, item.c.external_id)
-        own = own.where(project.id == PROJECT_OF_MARKED, item.c.marker.in_(markers))
+        own = own.where(project_of_marked == project.id, item.c.marker.in_(markers))
         for row in connection.execute(own).all():
             task = marked[row.marker]
             if row.external_id is None:
