@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import shutil
+import time
 from contextlib import ExitStack, closing, suppress
 from types import SimpleNamespace
 
@@ -124,7 +125,7 @@ class TestDatabaseOnPostgreSQL:
 
 
 def test_between_two_writes_others_have_a_turn_and_nobody_waits_after_the_last(tmp_path, monkeypatch):
-    clock, slept = [100.0], []
+    clock, slept = [time.monotonic()], []
 
     def sleep(seconds):
         slept.append(round(seconds, 6))

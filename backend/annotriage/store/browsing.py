@@ -18,7 +18,7 @@ from annotriage.store.counters import chunks
 from annotriage.store.database import among, columns_of, texts
 from annotriage.store.gold import is_copy, is_open_copy
 from annotriage.store.projects import Project
-from annotriage.store.schema import PROJECT_OF_MARKED, gold, item, item_dataset, spot_check, thumbnail, verdict
+from annotriage.store.schema import gold, item, item_dataset, project_of_marked, spot_check, thumbnail, verdict
 from annotriage.store.schema import project as project_table
 
 ADDRESS = 500  # characters of what an item shows, in which the host of its address stands
@@ -162,7 +162,7 @@ _OF_SPOT_CHECK = columns_of(spot_check, BlindCheck)
 _OF_GOLD = (gold.c.state, gold.c.given, gold.c.brought_at)
 
 
-_NAMES = ((item.c.external_id, item.c.project_id), (item.c.marker, PROJECT_OF_MARKED))  # with the project beside it, an index each
+_NAMES = ((item.c.external_id, item.c.project_id), (item.c.marker, project_of_marked))  # with the project beside it, an index each
 
 
 def items_page(

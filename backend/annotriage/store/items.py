@@ -17,7 +17,7 @@ from annotriage.store.deliveries import expect_former
 from annotriage.store.erased import without_erased
 from annotriage.store.gold import adopt, copies_among, withdraw_gone
 from annotriage.store.projects import Project
-from annotriage.store.schema import PROJECT_OF_MARKED, delivery, field_write, item, verdict, work
+from annotriage.store.schema import delivery, field_write, item, project_of_marked, verdict, work
 from annotriage.store.twins import shows_another
 
 
@@ -187,7 +187,7 @@ def _without_own(connection: Connection, project: Project, tasks: Sequence[Task]
     marked = {task.marker: task for task in tasks if task.marker}
     for markers in chunks(list(marked)):
         own = select(item.c.id, item.c.marker, item.c.external_id)
-        own = own.where(PROJECT_OF_MARKED == project.id, item.c.marker.in_(markers))  # noqa: SIM300 - no constant, an index's expression
+        own = own.where(project_of_marked == project.id, item.c.marker.in_(markers))
         for row in connection.execute(own).all():
             task = marked[row.marker]
             if row.external_id is None:

@@ -212,7 +212,7 @@ item = Table(
 MARKED = text("marker IS NOT NULL")
 Index("uq_item_marker", item.c.marker, unique=True, sqlite_where=MARKED, postgresql_where=MARKED)
 # No marker is there twice. Many of them with their project would be looked for along all of its items: this is it, but for indexes.
-PROJECT_OF_MARKED = item.c.project_id + 0
+project_of_marked = item.c.project_id + 0
 Index("ix_item_gone", item.c.project_id, sqlite_where=text("gone = 1"), postgresql_where=text("gone"))  # few, left out of counts
 # The queue, strangest first and newest first; and what of it is `auto`, for acceptance. Of judged items: what waits for the model is
 # written into neither, and not taken out of them again with its verdict.
