@@ -15,7 +15,7 @@ from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, one_of, recounted
 from annotriage.store.database import execute_columns, insert, insert_on
 from annotriage.store.locks import lock_items
-from annotriage.store.places import is_settled, put_in_place
+from annotriage.store.places import put_settled_in_place
 from annotriage.store.projects import Project
 from annotriage.store.schema import item, point, spot_check, thumbnail, verdict
 
@@ -68,7 +68,7 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
         _write_spot_checks(connection, project, reference_id, judgements, now)
         if reference_id == project.reference_id:
             elsewhere = [judgement.item_id for judgement in judgements if judgement.trust != judgement.verdict.trust]
-            put_in_place(connection, elsewhere, is_settled())  # it was a spot check before, and hides nothing any more
+            put_settled_in_place(connection, elsewhere)  # drawn before, and answered: nothing of it is hidden any more
     _write_pictures(connection, reference_id, judgements)
     if project.watch:
         return ids
