@@ -6,12 +6,13 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, Insert, Table, and_, case, func, select
 
 from annotriage.states import UNSETTLED, AnswerState
-from annotriage.store.database import at_the_end, insert
+from annotriage.store.database import at_the_end, insert_on
 from annotriage.store.locks import lock_items
 from annotriage.store.schema import counter, item, item_dataset, spot_check, verdict
 
@@ -51,9 +52,15 @@ def _write(connection: Connection, changes: list[_Counts]) -> None:
     keys = sorted({key for key, which in sums if sums[key, which]})
     rows = [dict(zip(KEYS, key, strict=True)) | {which: sums[key, which] for which in COUNTS} for key in keys]
     if rows:
-        add = insert(connection, counter)
-        added = {which: counter.c[which] + add.excluded[which] for which in COUNTS}
-        connection.execute(add.on_conflict_do_update(index_elements=KEYS, set_=added), rows)
+        connection.execute(_adding(connection.dialect.name), rows)
+
+
+@lru_cache(2)
+def _adding(dialect: str) -> Insert:
+    add = insert_on(dialect, counter)
+    added = {which: counter.c[which] + add.excluded[which] for which in COUNTS}
+    written: Insert = add.on_conflict_do_update(index_elements=KEYS, set_=added)
+    return written
 
 
 def _counted(connection: Connection, ids: Sequence[int]) -> _Counts:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Insert, bindparam, select, update
 from annotriage.states import HeldBack
 from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, one_of, recounted
-from annotriage.store.database import execute_columns, insert, insert_on
+from annotriage.store.database import execute_columns, insert_on
 from annotriage.store.locks import lock_items
 from annotriage.store.places import put_settled_in_place
 from annotriage.store.projects import Project
@@ -210,4 +210,10 @@ def _write_spot_checks(connection: Connection, project: Project, reference_id: i
         }
         for judgement in drawn
     ]
-    connection.execute(insert(connection, spot_check).on_conflict_do_nothing(index_elements=["item_id"]), rows)
+    connection.execute(_adding_spot_checks(connection.dialect.name), rows)
+
+
+@lru_cache(2)
+def _adding_spot_checks(dialect: str) -> Insert:
+    written: Insert = insert_on(dialect, spot_check).on_conflict_do_nothing(index_elements=["item_id"])
+    return written
