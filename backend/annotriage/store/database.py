@@ -75,9 +75,9 @@ PATIENCE = {
 IDLE_SECONDS = 120.0  # for which a transaction on PostgreSQL may ask nothing
 MANY = 100  # rows from which on a statement is worth being made for them
 CACHE_KB = 16 * 1024  # of SQLite's pages that a connection keeps; the system keeps the file's pages, too
-# Of SQLite's log that is moved into the file at once, 32 MB: what many transactions change, as pages of indexes, is moved once. The log
-# takes that much on the disk, and what a process that died left in it is read, in about 0.1 s, before the database opens.
-LOG_PAGES = 8_000
+# Of SQLite's log that is moved into the file at once, 64 MB: what many transactions change, as pages of indexes, is moved once. The log
+# takes that much on the disk, and what a process that died left in it is read, all of it once, before the database opens.
+LOG_PAGES = 16_000
 KEPT, MOST_CONNECTIONS = 6, 30  # connections to SQLite of a process that idle, each with its pages, and of those that it has at once
 GAP_SECONDS = 0.004  # twice as long as who waits for the writer sleeps
 # What the database raises on a bad day of its own, whatever it was asked: it is away, full, locked, or may not be written to. Not

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Insert, bindparam, select, update
 from annotriage.states import HeldBack
 from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, one_of, recounted
-from annotriage.store.database import execute_columns, insert, insert_on
+from annotriage.store.database import execute_columns, insert_on
 from annotriage.store.locks import lock_items
-from annotriage.store.places import is_settled, put_in_place
+from annotriage.store.places import put_settled_in_place
 from annotriage.store.projects import Project
 from annotriage.store.schema import item, point, spot_check, thumbnail, verdict
 from annotriage.store.spot_checks import drawn_for_none
@@ -70,7 +70,7 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
         _write_spot_checks(connection, project, reference_id, judgements, now)
         if reference_id == project.reference_id:
             elsewhere = [judgement.item_id for judgement in judgements if judgement.trust != judgement.verdict.trust]
-            put_in_place(connection, elsewhere, is_settled())  # it was a spot check before, and hides nothing any more
+            put_settled_in_place(connection, elsewhere)  # drawn before, and answered: nothing of it is hidden any more
     _write_pictures(connection, reference_id, judgements)
     if project.watch:
         return ids
@@ -218,4 +218,10 @@ def _write_spot_checks(connection: Connection, project: Project, reference_id: i
         }
         for judgement in drawn
     ]
-    connection.execute(insert(connection, spot_check).on_conflict_do_nothing(index_elements=["item_id"]), rows)
+    connection.execute(_adding_spot_checks(connection.dialect.name), rows)
+
+
+@lru_cache(2)
+def _adding_spot_checks(dialect: str) -> Insert:
+    written: Insert = insert_on(dialect, spot_check).on_conflict_do_nothing(index_elements=["item_id"])
+    return written
