@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from contextlib import ExitStack, closing, suppress
 from types import SimpleNamespace
 
@@ -114,7 +115,7 @@ class TestDatabaseOnPostgreSQL:
 
 
 def test_between_two_writes_others_have_a_turn_and_nobody_waits_after_the_last(tmp_path, monkeypatch):
-    clock, slept = [100.0], []
+    clock, slept = [time.monotonic() + 100.0], []  # ahead of the one by which the store is opened
 
     def sleep(seconds):
         slept.append(round(seconds, 6))
@@ -122,7 +123,6 @@ def test_between_two_writes_others_have_a_turn_and_nobody_waits_after_the_last(t
 
     with closing(Store(f"sqlite:///{tmp_path / 'a.db'}")) as store:
         monkeypatch.setattr(database, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
-        clock[0] += 10
         for _ in range(2):
             with store.writing():
                 pass
