@@ -167,7 +167,7 @@ class Database:
         until = time.monotonic() + BUSY_SECONDS
         if self._gives_way:
             self._turn.acquire()
-            time.sleep(max(0.0, self._next_turn - time.monotonic()))
+            time.sleep(min(GAP_SECONDS, max(0.0, self._next_turn - time.monotonic())))
             until = time.monotonic() + BUSY_SECONDS
         elif not self._turn.acquire(timeout=BUSY_SECONDS):  # people wait for the web process: who comes last waits no longer
             raise StoreError("the database could not be written to: others have been writing for too long; try again in a moment")
