@@ -21,7 +21,6 @@ from PIL import Image
 
 from annotriage import ModelSpec, load_model
 from annotriage.model import Model
-from annotriage.model.cores import cores
 from annotriage.model.inputs import load
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +46,7 @@ def figures(data: Path | None) -> Iterator[Figure]:
     with TemporaryDirectory() as name, FakeLabelStudio().started() as studio, serving(_noise()) as pictures:
         folder = Path(name)
         write_fitted(folder)
-        model = load_model(ModelSpec.load(folder / "model.toml"), threads=max(1, cores() - 1))
+        model = load_model(ModelSpec.load(folder / "model.toml"))
         service = RunningService(
             folder / "service", studio.url, studio.token, poll_seconds=POLLED, predict_seconds=60.0, media_hosts="127.0.0.1"
         )

@@ -22,7 +22,6 @@ from annotriage.errors import AnnotriageError, MismatchError, ModelError, Unknow
 from annotriage.labeling_tool import ToolProject
 from annotriage.model import Model
 from annotriage.model.batch_size import BatchSize
-from annotriage.model.cores import cores
 from annotriage.model.stream import Batch, decoding_threads, stream
 from annotriage.service.judging.check_assignment import Blocks, Draw, current_draw, failed, judgements
 from annotriage.service.judging.kept_model import load_kept_model, refuse_changed
@@ -315,7 +314,7 @@ class Judge:
             settings = self._process.run_settings(reference)
             alike = next((opened for opened in self._models.values() if opened.reference.model == reference.model), None)
             if alike is None:
-                model = load_kept_model(reference, settings, max(1, cores() - 1))
+                model = load_kept_model(reference, settings)
             else:
                 model = alike.model
                 refuse_changed(reference, model)

@@ -14,7 +14,6 @@ from annotriage.data.remote_media import is_address
 from annotriage.engine.gathering import gathered
 from annotriage.errors import DataError, SettingError
 from annotriage.model.batch_size import BatchSize
-from annotriage.model.cores import cores
 from annotriage.model.stages import Stage, Stages
 from annotriage.model.stream import stream
 from annotriage.progress import Progress, silent
@@ -52,7 +51,7 @@ def bench_project(
     reference = process.reference(project.reference_id)
     settings = process.run_settings(reference)
     started = time.perf_counter()
-    model = load_kept_model(reference, settings, max(1, cores() - 1))
+    model = load_kept_model(reference, settings)
     opening = time.perf_counter() - started
     tool, reader, stages = process.tool_project(project), MediaReader(process.settings, process.server), Stages()
     later = 0

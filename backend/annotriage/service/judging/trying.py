@@ -15,7 +15,6 @@ from annotriage.engine.verdict import verdicts_of
 from annotriage.guarantee.audit import audit_share, in_audit, in_sample, probation_sizes
 from annotriage.guarantee.conformal import hashed_places
 from annotriage.model import load_model
-from annotriage.model.cores import cores
 from annotriage.model.spec import ModelSpec
 from annotriage.model.stream import stream
 from annotriage.service.guarantee.spot_checks import SEED
@@ -77,7 +76,7 @@ def try_out(process: Process, tool: ToolProject, reference: Reference, tasks: Se
 def _routes(process: Process, tool: ToolProject, reference: Reference, tasks: Sequence[Task]) -> NDArray[np.object_]:
     """The route of each task: (N,) str."""
     settings = process.run_settings(reference)
-    model = load_model(ModelSpec.load(reference.spec_path or ""), settings.device, max(1, cores() - 1))
+    model = load_model(ModelSpec.load(reference.spec_path or ""), settings.device)
     reference.check(model)
     routes = np.full(len(tasks), Route.FAILED, dtype=object)
     reader = MediaReader(process.settings, process.server)
