@@ -277,13 +277,6 @@ _ANSWER = (
 _OVER = select(delivery.c.item_id).where(*_MINE, delivery.c.state.in_((DeliveryState.CONFIRMED, DeliveryState.REFUSED)))
 
 
-def confirmed(connection: Connection, project_id: int, most: int) -> int:
-    """How many predictions of a project are known to have arrived, under whichever reference. most: at which counting ends."""
-    mine = (delivery.c.project_id == project_id, delivery.c.state == DeliveryState.CONFIRMED)
-    arrived = select(delivery.c.item_id).where(*mine).limit(most).subquery()
-    return int(connection.execute(select(func.count()).select_from(arrived)).scalar_one())
-
-
 def any_confirmed(connection: Connection, project_id: int, reference_id: int) -> bool:
     """Whether any prediction under a reference is known to have arrived."""
     query = select(delivery.c.item_id).where(

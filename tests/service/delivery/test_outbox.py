@@ -351,34 +351,6 @@ def test_an_idle_round_writes_nothing(process, judged, worker):
     assert not any(begun)
 
 
-@pytest.mark.parametrize(("first", "sent"), [(TASKS, TASKS), (TASKS + 1, 0)])
-def test_the_first_of_many_predictions_wait_for_no_others_and_few_do(judged, worker, digits, picture, monkeypatch, first, sent):
-    monkeypatch.setattr("annotriage.service.delivery.outbox.FIRST", first)
-    _, tool, _ = judged()
-    tool.add(picture(digits.incoming[0][TASKS]))
-    worker.follow()
-    worker.delivery.step()
-    assert len(tool.predictions) == sent
-
-
-def test_where_as_many_were_delivered_before_predictions_wait_for_those_that_are_being_judged(judged, worker, digits, picture, monkeypatch):
-    monkeypatch.setattr("annotriage.service.delivery.outbox.FIRST", TASKS)
-    monkeypatch.setattr("annotriage.service.delivery.outbox.PACE", 0.0)
-    _, tool, _ = judged()
-    recover(worker)
-    assert len(tool.predictions) == TASKS
-    images = iter(digits.incoming[0][TASKS:])
-    for _ in range(TASKS):
-        tool.add(picture(next(images)))
-    judge_all(worker)
-    tool.add(picture(next(images)))
-    worker.follow()
-    worker.delivery.step()
-    assert len(tool.predictions) == TASKS
-    recover(worker)
-    assert len(tool.predictions) == 2 * TASKS + 1
-
-
 def test_many_predictions_are_taken_and_written_down_a_few_at_a_time(process, judged, worker):
     judged()
     begun = transactions(process)

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 
-from sqlalchemy import Connection
-
 from annotriage.errors import OutcomeUnknown, ToolError
 from annotriage.labeling_tool import NewTask, Outcomes, Shown, ToolProject
 from annotriage.service.delivery.field_writing import fields_of, links_to
@@ -34,7 +32,6 @@ from annotriage.text import storable
 MOST = 5_000  # predictions in one call,
 AT_ONCE = 500  # and of them that are taken, or written down, in one transaction: others wait for each
 PATIENCE = 10.0  # seconds for which the first one waits for others while more are being judged,
-FIRST = 2_000  # unless so many are there, and fewer in the tool: what it counts anew is then little, and it would only stand idle;
 PACE = 9.0  # and so many times what the last call took: each call makes the tool count its whole project, and media come from it too
 IDLE_SECONDS = 0.2
 BACK_OFF = (2.0, 10.0, 30.0, 60.0)
@@ -89,9 +86,7 @@ class Delivery:
         with self._process.store.reading() as connection:
             pending = deliveries.waiting(connection, project.id).get(DeliveryState.PENDING)
             if pending is None or (
-                pending.count < MOST
-                and self._collects(connection, project, pending)
-                and work.waiting(connection, project.id, project.reference_id, 1)
+                pending.count < MOST and self._collects(project, pending) and work.waiting(connection, project.id, project.reference_id)
             ):
                 return False
             most, owner = self._most.get(project.id, MOST), self._process.owner
@@ -111,14 +106,11 @@ class Delivery:
         self._finish(project, {due.task_id: due for due in taken}, outcomes)
         return True
 
-    def _collects(self, connection: Connection, project: Project, pending: Waiting) -> bool:
+    def _collects(self, project: Project, pending: Waiting) -> bool:
         """Whether predictions wait for others that are being judged."""
         ended, took = self._calls.get(project.id, (-math.inf, 0.0))
-        if time.monotonic() < ended + PACE * took:
-            return True
         is_new = pending.since <= time.time() < pending.since + PATIENCE  # one of later than now: the clock was put back
-        many = pending.count >= FIRST
-        return is_new and not (many and deliveries.confirmed(connection, project.id, pending.count) < pending.count)
+        return is_new or time.monotonic() < ended + PACE * took
 
     def _create(self, project: Project, tool: ToolProject, waiting: Mapping[str, Waiting]) -> bool:
         """Create the tasks of pushed items, with their predictions and fields."""

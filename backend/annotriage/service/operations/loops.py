@@ -29,10 +29,8 @@ if TYPE_CHECKING:
 BACK_OFF = (2.0, 10.0, 60.0, 300.0)  # seconds before what failed so many times in a row is tried again
 SOON = (1.0, 2.0, 5.0)  # the same, for what others wait for
 BEAT_SECONDS = 5.0
-UNTOUCHED_SECONDS, UNTOUCHED_PAUSES = (
-    1.0,
-    4,
-)  # for which, and at least so many pauses, nothing is looked for in a database that nobody wrote to
+UNTOUCHED_SECONDS = 1.0  # for which nothing is looked for in a database that nobody wrote to,
+UNTOUCHED_PAUSES = 4  # and so many pauses if these are longer
 
 
 @dataclass(frozen=True)
