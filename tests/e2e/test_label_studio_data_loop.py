@@ -20,7 +20,7 @@ from annotriage.service.guarantee.model_choice import ask_training, go_back, let
 from annotriage.service.guarantee.retraining import retrain_project
 from annotriage.service.operations.jobs import TRAINING_KINDS, run_queued
 from annotriage.service.quality.auditing import audit_project, withdraw_decided
-from annotriage.service.quality.inheriting import take_inherited_back
+from annotriage.service.quality.inheriting import inherit, take_inherited_back
 from annotriage.service.quality.near_duplicates import NearDuplicates
 from annotriage.service.readings.label_audit import label_audit_state
 from annotriage.service.readings.training import training_state
@@ -58,7 +58,7 @@ def test_a_copy_inherits_an_answer_as_a_prediction_of_its_own_and_loses_it_again
         pass
     label_studio.annotate(int(first), "9")
     project.follow()
-    assert step(project.project)
+    assert inherit(project.process, project.project)
     said = {stored["model_version"]: stored["result"] for stored in project.predictions()[copy]}
     assert said.keys() == {project.version(), INHERITED_VERSION}
     assert said[INHERITED_VERSION][0]["value"]["choices"] == ["9"]

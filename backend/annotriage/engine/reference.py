@@ -50,7 +50,7 @@ class Judged:
     labels: what the model says. confidence: (N,) probability. sureness, score, outlier_score, trust: (N,). p_value: (N,), NaN
     without held-out items. members: (N, k) raw scores. surprise: (N, 2) how rare an item is as one of no class and as one of another
     source, 3 = stranger than 95% of the held-out items, NaN where the rule has no such axis. cluster: (N,) index. compressed: (N, n).
-    route: (N,) words. unlike: (N,) index of the layer in which an outlier differs most from the usual source; 0 of any other item.
+    route: (N,) words. unlike: (N,) index of the layer in which an outlier differs most from the usual look; 0 of any other item.
     """
 
     labels: list[LabelSet]

@@ -1,7 +1,7 @@
 """The detector: everything fitted from training activations that turns an item's activations into its outlier score.
 
 It holds the compressions, the clusters and the chosen scores. `two-axes` asks two questions: is the item like no class (the deciding
-layer's scores, added up after bringing each to one scale within each cluster), and does it come from another source (the feature
+layer's scores, added up after bringing each to one scale within each cluster), and is its look unusual (the feature
 maps)? Held-out items say how rare each answer is. `combined` is one sum of all scores and layers.
 """
 
@@ -56,7 +56,7 @@ class Measured:
     """What the detector says of N items.
 
     cluster: (N,) index of the nearest cluster. members: (N, k) raw scores, in the order of `Detector.members`, the source's last.
-    axes: (N, a) raw values of the axis "like no class" and, where the model has feature maps, of "another source"; of any other
+    axes: (N, a) raw values of the axis "like no class" and, where the model has feature maps, of an unusual look; of any other
     rule its one score. score: (N,) the deciding score. surprise: (N, 2) how rare each axis's value is among held-out items, 3 = stranger
     than 95% of them; NaN where there is no such axis. compressed: (N, n) points of all layers side by side, for groups, MMD, the map.
     vectors, offsets: (N, d), what `Detector.most_unlike` wants; None where there are no feature maps.
@@ -154,7 +154,7 @@ class Detector:
         return detector, replace(measured, score=tails.own, surprise=surprise)
 
     def most_unlike(self, measured: Measured, which: Array) -> Labels:
-        """The layer in which some items differ most from the usual source: (N,) bool of which k are True -> (k,) index of the layer."""
+        """The layer in which some items differ most from the usual look: (N,) bool of which k are True -> (k,) index of the layer."""
         if self.source is None or measured.vectors is None or measured.offsets is None:
             return np.zeros(int(which.sum()), dtype=np.intp)
         most = self.source.excess(measured.vectors[which], measured.offsets[which]).argmax(axis=1)

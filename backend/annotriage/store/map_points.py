@@ -35,7 +35,7 @@ class Piece:
 
     x, y, and z in space: 0 to FULL over the frame. route: place in KINDS. label, dataset: 0 none, else the place in the map's names plus
     one, or OTHERS. score: 0 none, else how many of SCORE_EDGES are reached plus one. axes: likewise by AXIS_EDGES, "like no class" in the
-    low half of the byte, "another source" in the high one.
+    low half of the byte, an unusual look in the high one.
     """
 
     ids: array[int] = field(default_factory=lambda: array("I"))

@@ -1,7 +1,7 @@
 """An item's place: the trust by which lists are sorted, along one index.
 
 It is the place that its task has in the labeling tool's queue. Of an open spot check that is a random one; once that is settled, nothing is
-hidden any more, and the item stands where its own verdict puts it.
+hidden any more, and the item stands where its own verdict puts it, though its task keeps the place that was delivered.
 """
 
 from __future__ import annotations

@@ -16,13 +16,14 @@ from sqlalchemy import Connection, Select, and_, exists, func, or_, select, upda
 from annotriage.states import AnswerState, TwinKind, TwinState
 from annotriage.store.blindness import is_hidden
 from annotriage.store.counters import chunks
-from annotriage.store.database import among, insert, texts
+from annotriage.store.database import among, insert, stored, texts
 from annotriage.store.locks import lock_items
 from annotriage.store.projects import Project
 from annotriage.store.schema import item, point, proposal_member, thumbnail, twin
 
 MOST = 100_000  # of the latest items, with which new ones are compared
 AT_ONCE = 10_000  # rows in memory
+EMPTY = ("[]", "null")  # labels as they are stored, where somebody answered that none applies
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,7 @@ def _heirs(project: Project) -> Select[Any]:
         twin.c.project_id == project.id,
         twin.c.state.in_((TwinState.FOUND, TwinState.SENDING)),
         item.c.answer == AnswerState.RESOLVED,
+        stored(item.c.labels).not_in(EMPTY),  # "none of them" is not inherited
         ~item.c.machine,
         mine.c.answer == AnswerState.OPEN,
         mine.c.external_id.is_not(None),
@@ -202,7 +204,7 @@ def _heirs(project: Project) -> Select[Any]:
 
 
 def _read_heirs(connection: Connection, query: Select[Any]) -> list[Heir]:
-    return [Heir(row.item_id, row.own, texts(row.labels) or ()) for row in connection.execute(query) if row.labels]
+    return [Heir(row.item_id, row.own, texts(row.labels) or ()) for row in connection.execute(query)]
 
 
 def set_inherited(connection: Connection, item_ids: Collection[int]) -> set[int]:

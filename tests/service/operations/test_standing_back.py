@@ -117,3 +117,14 @@ def test_who_is_alone_says_what_is_wrong(process, project, come):
     model_file(process, project).write_bytes(b"no model")
     with pytest.raises(ModelError):
         DoneByTheFit(process, "near duplicates", lambda: NearDuplicates(process).step).step(project)
+
+
+def test_where_no_replica_can_do_it_the_last_one_says_what_is_wrong(process, another, project, come):
+    come()
+    first = DoneByTheFit(process, "near duplicates", lambda: NearDuplicates(process).step)
+    second = DoneByTheFit(another, "near duplicates", lambda: NearDuplicates(another).step)
+    for one in (process, another):
+        model_file(one, project).write_bytes(b"no model")
+    assert not first.step(project)
+    with pytest.raises(ModelError):
+        second.step(project)

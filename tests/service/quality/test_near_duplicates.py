@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from annotriage.errors import OutcomeUnknown, StateError, ToolUnavailable
 from annotriage.labeling_tool import INHERITED_VERSION
@@ -215,11 +215,21 @@ def test_what_a_task_inherited_goes_when_it_shows_something_else(process, came_i
     tool.change_media(copies[0], picture(digits.incoming[0][30]))
     worker.follow()
     worker.settle()
-    step = NearDuplicates(process).step
-    while step(project):
+    while NearDuplicates(process).step(project) or inherit(process, project):
         pass
     assert {stored.task for stored in tool.predictions if stored.version == INHERITED_VERSION} == {copies[1]}
     assert found(process)[copies[0]] == (originals[30], "exact"), "it is compared anew"
+
+
+def test_an_answer_that_nothing_applies_is_not_inherited_and_holds_up_no_other(process, came_in, worker):
+    project, tool, originals, copies = came_in
+    for task in originals[:2]:
+        tool.annotate(task, "something else")
+    worker.follow()
+    with process.store.writing() as connection:
+        connection.execute(update(item).where(item.c.external_id == originals[0]).values(labels=[]))
+    assert inherit(process, project)
+    assert {stored.task for stored in tool.predictions if stored.version == INHERITED_VERSION} == {copies[1]}
 
 
 def test_without_the_setting_nothing_is_inherited(process, connect, worker, digits, picture):
@@ -232,4 +242,5 @@ def test_without_the_setting_nothing_is_inherited(process, connect, worker, digi
         project = get_project(connection, project.id)
     NearDuplicates(process).step(project)
     assert len(found(process)) == 1
+    assert not inherit(process, project)
     assert [stored for stored in tool.predictions if stored.version == INHERITED_VERSION] == []

@@ -62,6 +62,7 @@ def job_loops(process: Process) -> list[Loop]:
     """What the jobs process does again and again, each in a thread of its own."""
     from annotriage.service.operations.standing_back import DoneByTheFit
     from annotriage.service.quality.auditing import withdraw_decided
+    from annotriage.service.quality.inheriting import inherit
     from annotriage.service.quality.near_duplicates import NearDuplicates
 
     near_duplicates = DoneByTheFit(process, "near duplicates", lambda: NearDuplicates(process).step)
@@ -79,6 +80,9 @@ def job_loops(process: Process) -> list[Loop]:
         each("tightening", Tightening(process).step, QUEUED_SECONDS),
         each("fields", FieldWriting(process).step, source=None),  # likewise
         each("decided findings", lambda project: withdraw_decided(process, project), AUDIT_SECONDS),
+        each(
+            "inherited answers", partial(inherit, process), QUEUED_SECONDS
+        ),  # needs no model, and two at once would take back each other's
         Loop(process, "near duplicates", [ProjectStep("near duplicates", put_off(process, near_duplicates.step))], QUEUED_SECONDS),
         each("maps", put_off(process, MapMaking(process).step), MAP_SECONDS),
         each("places", Placing(process).step, PLACES_SECONDS),

@@ -382,12 +382,14 @@ def _end_with_parent(process: Process, lifeline: Connection) -> None:
 
 def heed(process: Process, lifeline: Connection) -> None:
     """Take the web process's calls until it has let go of the other end; then the process is to stop."""
-    for foretold in told(lifeline.fileno()):
-        if foretold is None:
-            process.called.set()
-        else:
-            process.foretold(foretold)
-    process.stopping.set()
+    try:
+        for foretold in told(lifeline.fileno()):
+            if foretold is None:
+                process.called.set()
+            else:
+                process.foretold(foretold)
+    finally:  # whatever becomes of a call, a process without its parent ends
+        process.stopping.set()
 
 
 def _listen(settings: ServiceSettings) -> socket.socket:

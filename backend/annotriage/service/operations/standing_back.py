@@ -61,11 +61,16 @@ class DoneByTheFit:
 
     def _falls_to_us(self, project: Project) -> bool:
         """Whether this is the oldest living process of its kind that does not stand back."""
+        fit = self._fit(project)
+        return bool(fit) and fit[0] == self._process.owner
+
+    def _fit(self, project: Project) -> list[str]:
+        """The living processes of this kind that do not stand back, the oldest first."""
         with self._process.store.reading() as connection:
             living = work.living(connection)
         names = {row.owner for row in living if row.role == STANDS_BACK}
         fit = [row for row in living if row.role == self._process.role and self._name(project, row.owner) not in names]
-        return bool(fit) and min(fit, key=lambda row: (row.started_at, row.owner)).owner == self._process.owner
+        return [row.owner for row in sorted(fit, key=lambda row: (row.started_at, row.owner))]
 
     def _stands_back(self, project: Project) -> bool:
         """Whether this process stands back, and says so on; once in a while it tries again."""
@@ -85,8 +90,8 @@ class DoneByTheFit:
         return True
 
     def _stand_back(self, project: Project, error: Exception) -> bool:
-        """Leave it to others, if there are any; whether that was done."""
-        if not self._process.others(self._process.role):
+        """Leave it to others, if there are any that have not left it, too; whether that was done."""
+        if set(self._fit(project)) <= {self._process.owner}:
             return False
         process, name = self._process, self._name(project, self._process.owner)
         with process.store.writing() as connection:

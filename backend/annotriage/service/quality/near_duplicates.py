@@ -21,7 +21,6 @@ from annotriage.quality.twins import NONE, nearest_among, nearest_earlier
 from annotriage.service.judging.kept_model import load_kept_model
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
-from annotriage.service.quality.inheriting import inherit
 from annotriage.states import TwinKind
 from annotriage.store import twins
 from annotriage.store.projects import Project
@@ -87,12 +86,12 @@ class NearDuplicates:
         self._known: dict[int, _Known] = {}
 
     def step(self, project: Project) -> bool:
-        """Compare new items of a project, and let their twins inherit answers; whether anything was done. Raises ToolError."""
+        """Compare new items of a project; whether there were any."""
         with self._process.store.reading() as connection:
             new = twins.uncompared(connection, project, AT_ONCE)
         if new:
             self._compare(project, [placed for placed, _ in new], [picture for _, picture in new])
-        return inherit(self._process, project) or bool(new)
+        return bool(new)
 
     def _compare(self, project: Project, new: Sequence[Placed], pictures: Sequence[bytes | None]) -> None:
         """What was found is written, unless an item that is repeated was erased meanwhile: then all are compared anew the next time."""
