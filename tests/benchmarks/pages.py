@@ -131,7 +131,7 @@ def _others(ask: Any) -> dict[str, str]:
         page = rule.endpoint.removeprefix("web.")
         if rule.endpoint == f"web.{page}" and f"web.{page}_json" in ask.app.view_functions and rule.arguments <= {"project"}:
             path = adapter.build(rule.endpoint, dict.fromkeys(rule.arguments, "1"))
-            if path not in PAGES.values() and page != "new_class":  # which is asked for with a name
+            if path not in PAGES.values() and page not in ("new_class", "project"):  # asked for with a name; leads to another page
                 found[page.replace("_", " ")] = path
     return found
 

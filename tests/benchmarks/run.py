@@ -78,7 +78,7 @@ ROOT = Path(__file__).parents[2]
 DOCS, README = ROOT / "docs" / "scale.md", ROOT / "README.md"
 IN_DOCS = tuple(re.findall(r"<!-- figures of (\w+) -->", DOCS.read_text("utf-8")))  # the themes that have a table there
 AT_A_GLANCE = {  # the rows of README: the theme, which of its rows, and in plain words what it says
-    "a live stream of photographs, from the web until their predictions are there: share of bare onnxruntime's speed": ("streaming", 0),
+    "a live stream of pictures, from the web until their predictions are there: share of bare onnxruntime's speed": ("streaming", 0),
     "a task opened before it was triaged, until Label Studio has its prediction: times fetching, decoding and the model": ("untriaged", 0),
     "judging, as a share of running a ResNet-18": ("judging", 4),
     "a million items against 100,000: time to triage them": ("million", 2),

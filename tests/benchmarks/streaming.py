@@ -1,4 +1,4 @@
-"""End to end, live: tasks with photographs on a web server until their predictions are in Label Studio, against onnxruntime alone.
+"""End to end, live: tasks with pictures on a web server until their predictions are in Label Studio, against onnxruntime alone.
 
 The model costs what ResNet-18 costs. The service is as its users run it, with its database and its dashboard; onnxruntime alone gets the
 same cores, and batches that lie ready. Label Studio (in memory), the web server and this program have no cores of their own: their share is
@@ -19,7 +19,6 @@ import numpy as np
 from figure import Figure
 from networks import write_resnet18
 from overhead import bare, pictures
-from picture_server import serving
 from PIL import Image
 from two_replicas import CLASSES, CONFIG, judged, processor
 
@@ -31,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from fake_label_studio import FakeLabelStudio  # noqa: E402 - tests/support is no package
+from picture_server import serving  # noqa: E402
 from running import RunningService  # noqa: E402
 from waiting import wait_until  # noqa: E402
 
@@ -38,8 +38,8 @@ LEAST = 0.9
 TRAIN, HELD_OUT = 160, 80
 FIRST, TASKS, BATCH, ALONE = 64, 1_600, 32, 20
 CALM, CALM_SECONDS = 0.1, 5.0  # of a core in so many seconds: what a new project costs once, as its first map, is done
-HEIGHT, WIDTH = 256, 256  # of a photograph, in pixels
-DIFFERENT = 80  # photographs; each address is asked for once
+HEIGHT, WIDTH = 256, 256  # of a picture, in pixels
+DIFFERENT = 80  # pictures; each address is asked for once
 POLLED = ServiceSettings().poll_seconds
 NAMES = (
     f"live, {WIDTH} x {HEIGHT} JPEG over HTTP until their predictions are there, over bare onnxruntime, a ResNet-18",
@@ -62,7 +62,7 @@ def figures(data: Path | None) -> Iterator[Figure]:
 
 
 def _write_fitted(folder: Path) -> None:
-    """The model with its spec, and a reference of photographs like those that come, so that most of these are familiar."""
+    """The model with its spec, and a reference of pictures like those that come, so that most of these are familiar."""
     write_resnet18(folder / "resnet18.onnx")
     spec = ModelSpec(CLASSES, InputSpec((224, 224), scale=1 / 255), file="resnet18.onnx", path=folder / "model.toml")
     spec.write(folder / "model.toml")
@@ -94,7 +94,7 @@ class _Live:
 
 
 def _live(folder: Path) -> _Live:
-    with FakeLabelStudio().started() as studio, serving(_photographs()) as address:
+    with FakeLabelStudio().started() as studio, serving(_jpegs()) as address:
         service = RunningService(folder / "service", studio.url, studio.token, poll_seconds=POLLED, media_hosts="127.0.0.1")
         service.start()
         try:
@@ -120,7 +120,7 @@ def _spent(service: RunningService) -> float:
     return processor([service]) - before
 
 
-def _photographs() -> list[bytes]:
+def _jpegs() -> list[bytes]:
     found = []
     for image in pictures(DIFFERENT, HEIGHT, WIDTH):
         file = io.BytesIO()

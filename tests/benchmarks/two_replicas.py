@@ -103,13 +103,13 @@ def _measure(folder: Path, studio: FakeLabelStudio, address: str, cores: Sequenc
         connection.execute(f"CREATE DATABASE {name}")
     with ExitStack() as stack:
         others = cores[2:] or [core for core in cores if core not in cores[:replicas]] or cores
-        stack.enter_context(bound(others))
+        stack.enter_context(_bound(others))
         services = []
         for number in range(replicas):
             settings = {"database": f"{address.rpartition('/')[0]}/{name}", "poll_seconds": 1.0}
             services.append(RunningService(folder / f"{name}-{number}", studio.url, studio.token, **settings))
             stack.callback(services[-1].stop)
-            with bound([cores[number]]):
+            with _bound([cores[number]]):
                 services[-1].start()
         project = studio.project(CONFIG)
         services[0].command("connect", "--project", project, "--reference", folder / "reference", "--sample-share", 0)
@@ -154,7 +154,7 @@ def _processor_of_others(address: str) -> float:
 
 
 @contextmanager
-def bound(cores: Sequence[int]) -> Iterator[None]:
+def _bound(cores: Sequence[int]) -> Iterator[None]:
     """A block in which this process, and what it starts, runs on some cores alone."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)

@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import requests
 from figure import Figure
-from picture_server import serving
 from PIL import Image
 
 from annotriage import ModelSpec, load_model
@@ -27,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from fake_label_studio import FakeLabelStudio  # noqa: E402 - tests/support is no package
+from picture_server import serving  # noqa: E402
 from running import RunningService  # noqa: E402
 from two_replicas import CONFIG, write_fitted  # noqa: E402
 

@@ -37,6 +37,7 @@ from annotriage.store.queue import ids_of
 from annotriage.store.reviews import keep_reviews
 from annotriage.store.schema import item, spot_check, verdict
 from annotriage.store.snapshots import groups_of
+from annotriage.web.views import guarantee as guarantee_page
 
 AUTH = ("annotriage", "right")
 PASSWORD = "correct horse"
@@ -396,7 +397,7 @@ def test_somebody_who_always_says_the_same_is_told_of_and_second_answers_that_we
     assert (found["agreement"]["items"], found["agreement"]["left_out"]) == (1, 3)
 
 
-def test_a_contradicted_check_counts_as_wrong_at_once_and_its_route_is_told_to_nobody(watched):
+def test_a_contradicted_check_counts_as_wrong_at_once_and_its_route_is_told_to_nobody(watched, monkeypatch):
     def figures(role=None):
         user = AUTH if role is None else (f"may {role}", PASSWORD)
         state = watched.get("/projects/1/people.json", user).json["state"]
@@ -436,6 +437,9 @@ def test_a_contradicted_check_counts_as_wrong_at_once_and_its_route_is_told_to_n
     seen = {role: of_guarantee(role) for role in (Role.LOOK, Role.DECIDE)}
     assert [seen[role]["contradicted"] for role in seen] == [0, 3]
     assert len({(one["answers"], one["wrong"], one["bound"], one["outstanding"] - one["contradicted"]) for one in seen.values()}) == 1
+    monkeypatch.setattr(guarantee_page, "MOST_OUTSTANDING", seen[Role.DECIDE]["outstanding"] - 1)  # too many, those contradicted included
+    for role in seen:
+        assert "Too many spot checks wait" in watched.client.get("/projects/1/guarantee", auth=(f"may {role}", PASSWORD), headers=PAGE).text
     listed = [
         row["item_id"]
         for said in state["blind"]["matrix"]["classes"]

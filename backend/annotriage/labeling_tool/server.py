@@ -109,7 +109,7 @@ class ToolProject(Protocol):
     def newest_if_known(self, task_id: str, known: Collection[str]) -> str | None:
         """The largest id, if the tool counts as many tasks with larger ids as are known; "" if there is none, None if others are there.
 
-        Cheap, however many there are.
+        Cheap, however many there are. A task that was deleted and a new one cancel each other out where nobody told of either.
         """
 
     def tasks(self, ids: Sequence[str]) -> list[Task]:

@@ -269,7 +269,7 @@ def _guarantee(connection: Connection, project: Project) -> Iterator[Check]:
     answers = sum(n for state, n in states.items() if state != SpotCheckState.OPEN)
     wrong, contradicted = answers - states.get(SpotCheckState.RIGHT, 0), states.get(SpotCheckState.DISAGREED, 0)
     contradicted = 0 if project.hides_checks else contradicted
-    outstanding, oldest = spot_checks.outstanding(connection, project.id, project.reference_id)
+    _, oldest = spot_checks.outstanding(connection, project.id, project.reference_id)
     days = 0.0 if oldest is None else (time.time() - oldest) / DAY
     if not project.calibrated:
         now = standing(connection, project)
@@ -286,7 +286,7 @@ def _guarantee(connection: Connection, project: Project) -> Iterator[Check]:
         fix = "Let a second person open the tab Spot checks, or decide on the page Guarantee of the dashboard, after a day."
         yield Check("second answers", None, found, fix)
     if days > OLDEST_DAYS:
-        found = f"{outstanding:,} wait for people's answers, the oldest for {days:.0f} days"
+        found = f"{states.get(SpotCheckState.OPEN, 0):,} have no answer yet; the oldest that is not settled has waited for {days:.0f} days"
         yield Check("spot checks", False, found, "Answer the tab Spot checks; the Label button hands them out, too.")
 
 

@@ -32,7 +32,7 @@ from annotriage.store.jobs import Job
 from annotriage.store.projects import Project, standing_of
 from annotriage.store.references import get_curve, get_reference
 from annotriage.store.reviews import answers_per_day
-from annotriage.store.spot_checks import SpotCheckCount, spot_check_counts
+from annotriage.store.spot_checks import SpotCheckCount, outstanding, spot_check_counts
 from annotriage.web.query_args import whole
 from annotriage.web.routing import Routes
 from annotriage.web.sessions import visitor_name
@@ -59,7 +59,9 @@ class ClassLine:
 @dataclass(frozen=True)
 class GuaranteePage:
     """What the page shows. guarantee: the reference's facts of it; standing: None until the jobs process has found it. people: how often
-    they are wrong, whose labels are taken as truth. past: why the likely range reaches past what is allowed, "" where it does not."""
+    they are wrong, whose labels are taken as truth. crowded: whether so many checks are not settled, or for so long, that no label becomes
+    an annotation; the same for everybody, as it tells nobody how many they are. past: why the likely range reaches past what is allowed, ""
+    where it does not."""
 
     project: Project
     version: str
@@ -73,6 +75,7 @@ class GuaranteePage:
     interval: Markup
     level: Markup
     oldest: float | None
+    crowded: bool
     until_alarm: tuple[str, str]
     decisions: Sequence[Decision]
     jobs: Sequence[Job]
@@ -86,7 +89,7 @@ class GuaranteePage:
 
 def add_views(routes: Routes) -> None:
     """Add the page."""
-    routes.project_page("/guarantee", "guarantee", _page, MOST_OUTSTANDING=MOST_OUTSTANDING, OLDEST_DAYS=OLDEST_DAYS, awaited=awaited)
+    routes.project_page("/guarantee", "guarantee", _page, awaited=awaited)
 
     @routes.writing("/spot-checks/<int:item_id>/decide")
     def decide_spot_check(connection: Connection, project: Project, item_id: int) -> ResponseReturnValue:
@@ -112,6 +115,7 @@ def _page(connection: Connection, project: Project) -> GuaranteePage:
     reference = get_reference(connection, project.reference_id)
     guarantee = reference.facts["guarantee"]
     standing = standing_of(connection, project)
+    oldest = None if standing is None else oldest_days(standing)
     rows = history(connection, project.id, before=whole("before"), limit=EVENTS)
     return GuaranteePage(
         project=project,
@@ -125,7 +129,8 @@ def _page(connection: Connection, project: Project) -> GuaranteePage:
         standing=standing,
         interval=Markup("") if standing is None else _interval(standing),
         level=Markup("") if standing is None else _level(standing["level"]),
-        oldest=None if standing is None else oldest_days(standing),
+        oldest=oldest,
+        crowded=(oldest or 0.0) > OLDEST_DAYS or outstanding(connection, project.id, project.reference_id)[0] > MOST_OUTSTANDING,
         until_alarm=_until_alarm(standing, answers_per_day(connection, project), spot_check_counts(connection, project)),
         decisions=decisions(connection, project),
         jobs=_jobs(connection, project),
