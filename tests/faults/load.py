@@ -42,9 +42,10 @@ from fake_label_studio import FakeLabelStudio  # noqa: E402
 from sqlalchemy import func, select  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 from storm_digits import digits_site  # noqa: E402
-from storm_site import Site  # noqa: E402
+from storm_site import POLLS, Site  # noqa: E402
 
 from annotriage.labeling_tool import SECRET_HEADER  # noqa: E402
+from annotriage.settings import ServiceSettings
 from annotriage.states import DeliveryState  # noqa: E402
 from annotriage.store.schema import delivery, item, metadata, verdict  # noqa: E402
 from annotriage.store.secrets import secret_of  # noqa: E402
@@ -54,6 +55,7 @@ MOST_MS = 100.0  # that a webhook takes, 99 times of 100
 MOST_MB = 1_500.0  # of all processes together
 TELL_SECONDS = 30.0
 END_SECONDS, STUCK_SECONDS = 7_200.0, 1_800.0  # for a burst to come to its end; and in which something must move on the way
+AS_SHIPPED = {field: float(getattr(ServiceSettings(), field)) for field in POLLS}
 GROWTH = 1.1  # between the second and the last quarter of steady traffic
 
 
@@ -89,7 +91,8 @@ def main() -> int:
         database = None
         if arguments.database == "postgresql" and (programs := postgresql.programs()) is not None:
             database = stack.enter_context(postgresql.running(programs))
-        site = stack.enter_context(digits_site(folder, studio, Random(arguments.seed), database))
+        polls = POLLS if arguments.steady_minutes else AS_SHIPPED
+        site = stack.enter_context(digits_site(folder, studio, Random(arguments.seed), database, polls))
         site.project = site.connect("--sample-share", 0)
         print(f"{arguments.database}, {os.cpu_count()} cores, load before {os.getloadavg()[0]:.1f}", flush=True)
         if arguments.steady_minutes:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
 import numpy as np
 from postgresql import Running
-from storm_site import Site, Studio, pictures
+from storm_site import POLLS, Site, Studio, pictures
 
 from annotriage.demo.digits import write_digits
 from annotriage.engine.fitting import fit
@@ -17,8 +17,10 @@ from annotriage.settings import Settings
 
 
 @contextmanager
-def digits_site(folder: Path, studio: Studio, rng: Random, database: Running | None) -> Iterator[Site]:
-    """A running service of its own, for digits. database: a PostgreSQL; None for SQLite in the folder."""
+def digits_site(
+    folder: Path, studio: Studio, rng: Random, database: Running | None, polls: Mapping[str, float] = POLLS
+) -> Iterator[Site]:
+    """A running service of its own, for digits. database: a PostgreSQL; None for SQLite in the folder. polls: as of `Site`."""
     from sklearn.datasets import load_digits
 
     data = write_digits(folder / "digits")
@@ -28,7 +30,7 @@ def digits_site(folder: Path, studio: Studio, rng: Random, database: Running | N
     images = (images * 15).astype(np.uint8).reshape(-1, 8, 8)
     address = f"sqlite:///{folder / 'annotriage.db'}" if database is None else database.address
     shown = pictures(reference, images[-600:], [str(label) for label in labels[-600:]])
-    site = Site(folder, studio, folder / "reference", shown, rng, database=address, postgres=database)
+    site = Site(folder, studio, folder / "reference", shown, rng, database=address, postgres=database, polls=polls)
     try:
         site.start()
         yield site

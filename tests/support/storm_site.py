@@ -10,7 +10,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +46,7 @@ CONFIG = (
 TASKS = 40  # in a storm
 EARNING = 120  # automatic labels of a batch, of which people check 79: so many right ones show a limit of 4%
 MOST_TASKS = 1_500  # in a project, before storms go on in a new one
-POLLS = {"poll_seconds": 0.5, "sweep_seconds": 10.0, "predict_seconds": 2.0}
+POLLS = {"poll_seconds": 0.5, "sweep_seconds": 10.0, "predict_seconds": 2.0}  # far more often than as it ships: storms last seconds
 TRACKER = "multiprocessing.resource_tracker"  # in the command line of a process that Python adds to those that have children
 UNFORESEEN = "nobody foresaw this"  # in the log: the service went on, but not as anybody meant it to
 
@@ -126,8 +126,8 @@ class State:
 class Site:
     """One service for one Label Studio. tool: what the service sees of Label Studio; hooks: what Label Studio sees of the service.
 
-    Everything random comes from `rng`. postgres: the server that the database is on, if it is one. killed: SIGKILLs
-    so far, by what they ended.
+    Everything random comes from `rng`. postgres: the server that the database is on, if it is one. polls: the settings that say how
+    often Label Studio is asked. killed: SIGKILLs so far, by what they ended.
     """
 
     def __init__(
@@ -140,16 +140,17 @@ class Site:
         *,
         database: str,
         postgres: Running | None = None,
+        polls: Mapping[str, float] = POLLS,
     ) -> None:
         self.studio, self.reference, self.pictures, self.rng = studio, reference, sent, rng
-        self.folder, self.postgres = folder, postgres
+        self.folder, self.postgres, self._polls = folder, postgres, polls
         self.tool = FaultyProxy(studio.url)
         self.service = RunningService(
             folder,
             self.tool.url,
             studio.token,
             database=database,
-            **POLLS,
+            **polls,
         )
         self.hooks = FaultyProxy(self.service.url)
         with self.service.config.open("a", encoding="utf-8") as config:
@@ -188,7 +189,7 @@ class Site:
 
     def replica(self, name: str) -> RunningService:
         """Another service on the same database, which was started."""
-        settings = {"database": self.service.settings.database, **POLLS, "service_url": self.hooks.url}
+        settings = {"database": self.service.settings.database, **self._polls, "service_url": self.hooks.url}
         other = RunningService(self.folder / name, self.tool.url, self.studio.token, **settings)
         other.start()
         return other
@@ -197,7 +198,7 @@ class Site:
         """A service on the same database whose code has so many more migrations, not started. slow: it pauses within them."""
         folder = Path(tempfile.mkdtemp(prefix="newer-", dir=self.folder))
         path = NewerVersion(folder / "code", migrations, slow=slow).path
-        settings = {"database": self.service.settings.database, **POLLS, "service_url": self.hooks.url}
+        settings = {"database": self.service.settings.database, **self._polls, "service_url": self.hooks.url}
         return RunningService(folder, self.tool.url, self.studio.token, python_path=path, **settings)
 
     def is_opened(self) -> bool:

@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import select, update
 from triaged import import_tasks, judge
 
+from annotriage.service.judging import check_assignment
+from annotriage.service.judging import judge as judging
 from annotriage.states import AUTOMATIC_FROM, UNSETTLED
 from annotriage.store.schema import item, spot_check, verdict
 
@@ -25,10 +27,15 @@ def handed_out(process, project):
         return [(row.shown_trust, row.kind is not None, row.trust) for row in connection.execute(query)]
 
 
+@pytest.mark.parametrize("kept", [False, True])  # of a large project the worker reads but now and then what waits
 @databases.both
-def test_the_strangest_come_first_and_one_in_four_is_a_spot_check_until_none_is_left(process, connect, mixed):
+def test_the_strangest_come_first_and_one_in_four_is_a_spot_check_until_none_is_left(process, connect, mixed, kept, monkeypatch):
+    if kept:
+        monkeypatch.setattr(check_assignment, "READ_ANEW", -1)
+        monkeypatch.setattr(check_assignment, "READING_SHARE", 1e9)
+        monkeypatch.setattr(judging, "CLAIM_SECONDS", 0.0)  # few items at a time
     project, tool = connect(sample_share=0.1, audit_share=0.0)
-    import_tasks(process, project, tool, mixed[0])
+    import_tasks(process, project, tool, mixed[0][:: -1 if kept else 1])  # kept: what is strange comes first, and stands in mind
     judge(process)
     given = handed_out(process, project)
     checks = np.array([is_check for _, is_check, _ in given])

@@ -16,6 +16,7 @@ from waiting import PATIENCE, wait_until
 
 from annotriage.service.intake.reviewing import take_reviews
 from annotriage.service.judging import judge as judging
+from annotriage.service.judging.check_assignment import DrawState
 from annotriage.service.judging.judge import Judge
 from annotriage.service.operations.connecting import disconnect
 from annotriage.service.operations.loops import Loop
@@ -343,28 +344,28 @@ def test_memory_that_was_short_for_one_claim_is_remembered_for_the_next(process,
     assert [asked for asked in model.asked if asked > 20] == [32]
 
 
-def share_for(process, project, count, blocks):
+def share_for(process, project, count, state):
     """The share of automatic labels checked blind that the next so many items get."""
     with process.store.reading() as connection:
         ids = connection.execute(select(work_table.c.item_id).order_by(work_table.c.id).limit(count)).scalars().all()
-        return judging.current_draw(connection, project, project.reference_id, ids, blocks).audit
+        return judging.current_draw(connection, project, project.reference_id, ids, state).audit
 
 
 def test_how_many_are_claimed_at_a_time_changes_no_share_of_spot_checks(process, connect, digits):
     project, tool = connect()
     import_tasks(process, project, tool, digits.incoming[0][:60])
-    blocks = {}
-    assert [share_for(process, project, count, blocks) for count in (10, 30, 20)] == [pytest.approx(20 / 60)] * 3
-    assert share_for(process, project, 60, {}) == pytest.approx(20 / 60)
+    state = DrawState()
+    assert [share_for(process, project, count, state) for count in (10, 30, 20)] == [pytest.approx(20 / 60)] * 3
+    assert share_for(process, project, 60, DrawState()) == pytest.approx(20 / 60)
 
 
 def test_a_share_ends_with_what_waited_together_whoever_judged_it(process, connect, digits, judge):
     project, tool = connect()
     import_tasks(process, project, tool, digits.incoming[0][:60])
-    blocks = {}
-    first = share_for(process, project, 20, blocks)
+    state = DrawState()
+    first = share_for(process, project, 20, state)
     while judge.step():  # another worker
         pass
     import_tasks(process, project, tool, digits.incoming[0][60:70])
-    assert share_for(process, project, 10, blocks) == first
-    assert share_for(process, project, 10, blocks) < first
+    assert share_for(process, project, 10, state) == first
+    assert share_for(process, project, 10, state) < first

@@ -23,7 +23,7 @@ from annotriage.labeling_tool import ToolProject
 from annotriage.model import Model
 from annotriage.model.batch_size import BatchSize
 from annotriage.model.stream import Batch, decoding_threads, stream
-from annotriage.service.judging.check_assignment import Blocks, Draw, current_draw, failed, judgements
+from annotriage.service.judging.check_assignment import Draw, DrawState, current_draw, failed, judgements
 from annotriage.service.judging.kept_model import load_kept_model, refuse_changed
 from annotriage.service.judging.media import MediaReader, Reading
 from annotriage.service.operations.calls import Foretold
@@ -85,7 +85,7 @@ class Judge:
         self._at_hand: set[int] = set()  # work that is claimed, and not finished or given back
         self._size = FEWEST
         self._at_once = 0  # items that the model takes in one run, as found so far
-        self._blocks: Blocks = {}  # of the draws of spot checks
+        self._draws = DrawState()
         self._left: dict[int, tuple[float, set[int]]] = {}  # references whose model does not run here: until when, and what was left
         self._in_doubt = False  # whether more may be claimed than is at hand: the database went away over it
 
@@ -289,7 +289,7 @@ class Judge:
         """The draw for what is claimed, made while the model runs: until then it would only hold up those who fetch and decode."""
         begun.wait()
         with self._process.store.reading() as connection:
-            return current_draw(connection, claimed.project, claimed.reference_id, list(claimed.rows), self._blocks)
+            return current_draw(connection, claimed.project, claimed.reference_id, list(claimed.rows), self._draws)
 
     def _items(self, claimed: _Claimed, reference: Reference, later: dict[int, int], found: list[Judgement]) -> Iterator[Item]:
         """The items whose media are there; the others are noted for later, after a few tries as failed for the time being."""

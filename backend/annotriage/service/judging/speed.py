@@ -18,7 +18,7 @@ from annotriage.model.stages import Stage, Stages
 from annotriage.model.stream import stream
 from annotriage.progress import Progress, silent
 from annotriage.report.bench import ITEMS, OF_SERVICE, SECONDS, Bench, MeasuredPass, alone_by_batch, bench_of, first_inputs, limit_of
-from annotriage.service.judging.check_assignment import current_draw
+from annotriage.service.judging.check_assignment import DrawState, current_draw
 from annotriage.service.judging.judge import RECORDED, judged_batch
 from annotriage.service.judging.kept_model import load_kept_model
 from annotriage.service.judging.media import MediaReader
@@ -47,7 +47,7 @@ def bench_project(
         project = project_of(connection, external_id)
         rows = {row.id: row for row in work.to_try(connection, project.id, items)}
         recorded = tuple(_recorded(deliveries.last_times(connection, project, items)))
-        draw = current_draw(connection, project, project.reference_id, list(rows), {})
+        draw = current_draw(connection, project, project.reference_id, list(rows), DrawState())
     reference = process.reference(project.reference_id)
     settings = process.run_settings(reference)
     started = time.perf_counter()
