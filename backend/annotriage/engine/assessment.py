@@ -43,7 +43,7 @@ class Stranger:
 class Columns:
     """A dataset's N scored items, column by column, with samples of their points.
 
-    outliers, clusters, scores: (N,) flag, index of the nearest cluster, deciding score. groups: (N,) names of what belongs together;
+    outliers, clusters, scores: (N,) flag, index of the nearest cluster, deciding score. groups: (N,) names or numbers of what belongs together;
     None if nothing is named. failed: how many could not be scored. points, point_clusters: (s, n) and (s,) of a seeded sample of
     the scored items, of which the first `MMD_SAMPLE` are used. strangers: a seeded sample of the outliers.
     """
@@ -51,7 +51,7 @@ class Columns:
     outliers: Array
     clusters: Array
     scores: Array
-    groups: Sequence[str] | None
+    groups: Sequence[str] | Array | None
     failed: int
     points: Array
     point_clusters: Array

@@ -6,7 +6,7 @@ Scores must not be NaN: an item without a score has failed and has no p-value.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,13 +72,15 @@ def one_per_group(ids: Sequence[str], groups: Sequence[str | None] | None, seed:
     return chosen
 
 
-def hashed_places(ids: Sequence[str], seed: int, purpose: str) -> FloatArray:
-    """A place in [0, 1) for each id, as if drawn at random, always the same for the same seed and purpose: (N,)."""
+def hashed_places(ids: Iterable[object], seed: int, purpose: str) -> FloatArray:
+    """A place in [0, 1) for each id, as if drawn at random, always the same for the same seed and purpose: (N,).
+
+    ids: each counts as it is written, so that 7 is "7".
+    """
     key = f"{purpose}:{seed}".encode()
-    words = [
-        int.from_bytes(hashlib.blake2b(str(id_).encode("utf-8", "surrogatepass"), key=key, digest_size=8).digest(), "big") for id_ in ids
-    ]
-    return np.array([(word >> 11) * 2.0**-53 for word in words], dtype=np.float64)
+    digests = (hashlib.blake2b(str(id_).encode("utf-8", "surrogatepass"), key=key, digest_size=8).digest() for id_ in ids)
+    words = np.fromiter((int.from_bytes(digest, "big") >> 11 for digest in digests), dtype=np.float64)  # of 53 bits: held exactly
+    return words * 2.0**-53
 
 
 def empirical_cdf(sorted_reference: FloatArray, values: FloatArray) -> FloatArray:

@@ -86,7 +86,7 @@ def diversity(
     cluster_names: Sequence[str],
     *,
     rank: int,
-    groups: Sequence[str] | None = None,
+    groups: Sequence[str] | IntArray | None = None,
     failed: int = 0,
     scores: FloatArray | None = None,
     held_out_scores: FloatArray | None = None,
@@ -101,12 +101,13 @@ def diversity(
     outliers, clusters: (N,) flags and nearest cluster. held_out_outliers, held_out_clusters: (n,), with the held-out item that is
     the threshold counted as flagged (score >= threshold). rank: j, `flagged_rank(n, alpha)` for the conformal threshold; for a
     threshold that looked at no held-out item (mean-sigma) one more than the held-out items beyond it.
-    groups: (N,) names of what belongs together; held-out items must be one per group. scores, held_out_scores: (N,), (n,) for the
-    rank-sum test, which takes the first item of each group.
+    groups: (N,) names or numbers of what belongs together; held-out items must be one per group. scores, held_out_scores: (N,), (n,)
+    for the rank-sum test, which takes the first item of each group.
     """
     n, k, held_out = len(outliers), int(np.sum(outliers)), len(held_out_outliers)
     share = k / n if n else math.nan
-    effective = _effective_size(outliers, groups)
+    _, first, of_group = (None, None, None) if groups is None else np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    effective = _effective_size(outliers, of_group)
     low, high = clopper_pearson(share * effective, effective) if n else (0.0, 1.0)
     calibrated = 0 < rank <= held_out
     expected, expected_low, expected_high = expected_share(rank, held_out) if calibrated else (math.nan,) * 3
@@ -114,7 +115,7 @@ def diversity(
     size = round(effective)
     ranks = None
     if calibrated and n and scores is not None and held_out_scores is not None:
-        ranks = rank_sum(scores if groups is None else scores[_first_of_each(groups)], held_out_scores)
+        ranks = rank_sum(scores if first is None else scores[first], held_out_scores)
     return Diversity(
         n=n,
         outliers=k,
@@ -135,7 +136,7 @@ def diversity(
         rank_sum_p=ranks,
         mmd=mmd.distance if mmd else None,
         mmd_p=mmd.p_value if mmd else None,
-        clusters=_per_cluster(outliers, clusters, held_out_outliers, held_out_clusters, cluster_names, groups),
+        clusters=_per_cluster(outliers, clusters, held_out_outliers, held_out_clusters, cluster_names, of_group),
         calibrated=calibrated,
     )
 
@@ -200,12 +201,12 @@ def holm(p_values: ArrayLike) -> FloatArray:
     return adjusted
 
 
-def _effective_size(outliers: BoolArray, groups: Sequence[str] | None) -> float:
+def _effective_size(outliers: BoolArray, of_group: IntArray | None) -> float:
     """N, or for grouped items min(N, s(1 - s)/v), v the variance of the share s over groups; m groups where that says nothing."""
     n = len(outliers)
-    if groups is None or n == 0:
+    if of_group is None or n == 0:
         return float(n)
-    _, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    group = np.unique(of_group, return_inverse=True)[1]
     sizes, k = np.bincount(group), np.bincount(group, weights=outliers)
     m, share = len(sizes), float(np.mean(outliers))
     if m == 1 or share in (0.0, 1.0):
@@ -214,17 +215,13 @@ def _effective_size(outliers: BoolArray, groups: Sequence[str] | None) -> float:
     return min(float(n), max(1.0, share * (1 - share) / variance)) if variance > 0 else float(n)
 
 
-def _first_of_each(groups: Sequence[str]) -> IntArray:
-    return np.asarray(np.unique(np.asarray(groups, dtype=str), return_index=True)[1], dtype=np.int64)
-
-
 def _per_cluster(
     outliers: BoolArray,
     clusters: IntArray,
     held_out_outliers: BoolArray,
     held_out_clusters: IntArray,
     names: Sequence[str],
-    groups: Sequence[str] | None,
+    of_group: IntArray | None,
 ) -> tuple[ClusterDiversity, ...]:
     """Each cluster against its own held-out items. Grouped items enter with their effective number."""
     m = len(names)
@@ -234,9 +231,8 @@ def _per_cluster(
     )
     shares = np.where(n > 0, k / np.maximum(1, n), np.nan)
     effective = n.astype(np.float64)
-    if groups is not None:
-        own = np.asarray(groups, dtype=str)
-        effective = np.array([_effective_size(outliers[clusters == c], own[clusters == c].tolist()) for c in range(m)])
+    if of_group is not None:
+        effective = np.array([_effective_size(outliers[clusters == c], of_group[clusters == c]) for c in range(m)])
     size = np.round(effective).astype(int)
     flagged = np.round(np.nan_to_num(shares) * size).astype(int)
     p_values = hypergeom.sf(flagged - 1, size + held_out, flagged + j, size)

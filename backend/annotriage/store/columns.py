@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sqlalchemy import Connection, exists, func, select
 
 from annotriage.states import SpotCheckKind
@@ -27,7 +29,7 @@ AT_ONCE = 20_000  # rows in memory
 class Scored:
     """The judged items of a dataset. counts: of all, per route. The columns are of those that have a score, in the order of their ids.
 
-    ids, outliers, clusters, scores: (N,) row ids of items, flag, index of the nearest cluster, deciding score. groups: (N,) names of
+    ids, outliers, clusters, scores: (N,) row ids of items, flag, index of the nearest cluster, deciding score. groups: (N,) numbers of
     what belongs together, near duplicates among it; None where nothing does.
     """
 
@@ -36,7 +38,7 @@ class Scored:
     outliers: Array
     clusters: Array
     scores: Array
-    groups: list[str] | None
+    groups: Array | None
 
 
 def of_dataset(connection: Connection, dataset_id: int, reference_id: int, cluster_names: Sequence[str]) -> Scored:
@@ -52,8 +54,8 @@ def of_dataset(connection: Connection, dataset_id: int, reference_id: int, clust
     places = {name: place for place, name in enumerate(cluster_names)}
     counts: Counter[str] = Counter()
     ids, outliers, clusters, scores = array("q"), array("b"), array("i"), array("f")
-    groups: list[str | None] = []
-    roots: dict[int, int] = {}
+    groups, roots = array("q"), array("q")  # an item's own group, as a number below zero, and the item that it repeats; 0 for neither
+    numbers: dict[str, int] = {}
     for item_id, route, cluster, score, group, root in connection.execute(query.execution_options(yield_per=AT_ONCE)):
         counts[route] += 1
         if score is None:
@@ -62,37 +64,30 @@ def of_dataset(connection: Connection, dataset_id: int, reference_id: int, clust
         outliers.append(route == "outlier")
         clusters.append(places[cluster])
         scores.append(score)
-        groups.append(group)
-        if root is not None:
-            roots[item_id] = root
+        groups.append(numbers.setdefault(group, -len(numbers) - 1) if group else 0)
+        roots.append(root or 0)
+    own = np.array(ids, dtype=np.int64)
     return Scored(
         counts=counts,
-        ids=np.array(ids, dtype=np.int64),
+        ids=own,
         outliers=np.array(outliers, dtype=bool),
         clusters=np.array(clusters, dtype=np.intp),
         scores=np.array(scores, dtype=np.float64),
-        groups=_groups(ids, groups, roots),
+        groups=_groups(own, np.array(groups, dtype=np.int64), np.array(roots, dtype=np.int64)),
     )
 
 
-def _groups(ids: Sequence[int], groups: Sequence[str | None], roots: Mapping[int, int]) -> list[str] | None:
+def _groups(ids: Array, groups: Array, roots: Array) -> Array | None:
     """What belongs together: items of one group, and what repeats one of them with its own group. None where nothing does."""
-    if not (roots or any(groups)):
+    repeats = np.flatnonzero(roots)
+    if not (repeats.size or groups.any()):
         return None
-    named = {id: group for id, group in zip(ids, groups, strict=True) if group}
-    joined: dict[str, str] = {}
-
-    def name_of(id: int) -> str:
-        name = named.get(id) or f"item {id}"
-        while name in joined:
-            name = joined[name]
-        return name
-
-    for id, root in roots.items():
-        first, other = name_of(root), name_of(id)
-        if first != other:
-            joined[other] = first
-    return [name_of(id) for id in ids]
+    own = np.where(groups < 0, groups, ids)
+    there = np.minimum(np.searchsorted(ids, roots[repeats]), len(ids) - 1)
+    repeated = np.where(ids[there] == roots[repeats], own[there], roots[repeats])
+    names, places = np.unique(np.concatenate([own, repeated]), return_inverse=True)
+    alike = coo_array((np.ones(repeats.size, np.int8), (places[repeats], places[len(ids) :])), shape=(len(names), len(names)))
+    return np.asarray(connected_components(alike, directed=False)[1][places[: len(ids)]])
 
 
 @dataclass(frozen=True, slots=True)

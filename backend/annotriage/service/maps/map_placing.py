@@ -186,7 +186,7 @@ class Placing:
 def sample(process: Process, project: Project, ids: Array, seed: int) -> tuple[Array, Array]:
     """A seeded sample of (N,) items, by id, with their compressed points: (S,), (S, n)."""
     if len(ids) > SAMPLE:
-        ids = np.sort(ids[np.argsort(hashed_places([str(id) for id in ids.tolist()], seed, "map"), kind="stable")[:SAMPLE]])
+        ids = np.sort(ids[np.argsort(hashed_places(ids, seed, "map"), kind="stable")[:SAMPLE]])
     rows = rows_of(process, project, ids.tolist())
     return np.array([row.item_id for row in rows], dtype=np.int64), points_of(rows)
 

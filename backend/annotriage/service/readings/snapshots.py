@@ -90,7 +90,7 @@ def _columns(connection: Connection, reference_id: int, reference: Reference, sc
 
 def sampled(scored: Scored, rows: Array, seed: int, purpose: str, size: int) -> Array:
     """The `size` rows with the smallest seeded places, in the order of their places."""
-    places = hashed_places([str(id) for id in scored.ids[rows].tolist()], seed, purpose)
+    places = hashed_places(scored.ids[rows], seed, purpose)
     return np.asarray(rows[np.argsort(places, kind="stable")[:size]])
 
 
