@@ -38,18 +38,18 @@ def loaded(number):
 
 
 def test_all_items_come_out_in_order_with_what_is_theirs(patient, digits_reference):
-    broken = {3, 40, *range(64, 96)}
-    given = [batch(first, 32, broken) for first in range(0, 608, 32)]
+    broken, count = {3, 40, *range(64, 96)}, 2 * TOGETHER + 96
+    given = [batch(first, 32, broken) for first in range(0, count, 32)]
     found = list(gathered(given, digits_reference))
-    assert [item.id for one in found for item in one.items] == [str(number) for number in range(608)]
+    assert [item.id for one in found for item in one.items] == [str(number) for number in range(count)]
     for one in found:
         numbers = [int(one.items[row].id) for row in one.rows]
         assert one.outputs.logits[:, 0].tolist() == one.outputs.activations[0][:, 0].tolist() == numbers
         assert one.outputs.activations[1][:, 0].tolist() == [-number for number in numbers]
         assert [problem is None for problem in one.problems] == [int(item.id) not in broken for item in one.items]
         assert [int(item.content[0]) for item in one.loaded] == numbers
-    assert [len(one.items) for one in found] == [TOGETHER, TOGETHER, 608 - 2 * TOGETHER]
-    assert found[0].seconds == np.mean(range(0, 256, 32))
+    assert [len(one.items) for one in found] == [TOGETHER, TOGETHER, 96]
+    assert found[0].seconds == np.mean(range(0, TOGETHER, 32))
 
 
 def test_items_that_are_all_broken_have_no_outputs(patient, digits_reference):

@@ -9,7 +9,7 @@ from annotriage.engine.reference import Reference
 from annotriage.latent.products import rounds_alike
 from annotriage.model.stream import Batch, together
 
-TOGETHER = 256  # items: an item costs a third less than among 32, and threads can share so many out
+TOGETHER = 512  # items: an item costs a third less than among 32, and two threads have a part of the best size each
 BYTES = 32_000_000  # of inputs, which a batch holds until it is judged
 SECONDS = 0.1  # for which a batch waits for the next ones: of a slower model judging is a small part anyway
 

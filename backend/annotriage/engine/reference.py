@@ -119,7 +119,9 @@ class Reference:
 
         threads: on which many items may be shared out; it changes no digit.
         """
-        parts = in_parts(lambda rows: self._judge(outputs.rows(rows)), len(outputs.logits), threads if self.detector.one_by_one else 1)
+        if not self.detector.one_by_one:
+            return self._judge(outputs)
+        parts = in_parts(lambda rows: self._judge(outputs.rows(rows)), len(outputs.logits), threads)
         return parts[0] if len(parts) == 1 else Judged.joined(parts)
 
     def _judge(self, outputs: Outputs) -> Judged:

@@ -14,7 +14,7 @@ from annotriage.engine.reference import Judged, Reference
 from annotriage.states import SPOT_CHECK, Failure, Route
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which for twenty fields would take a third of all that making a verdict takes; nothing changes one
 class Verdict:
     """The judgement on one item.
 

@@ -143,9 +143,12 @@ class _Axis:
         values = self.values[which]
         theirs = np.where(items[:, None] >= values, self.counted[1][which], self.counted[0][which])
         if which.ndim == 1 and len(beyond := np.flatnonzero(self.may_lie_on_line[which])):
-            begin, slope = (of[:, None] for of in line)
+            # most items have one of three lines: it moves only with an item that lies at one of its ends
+            lines, of = np.unique(line[0] + 1j * line[1], return_inverse=True)
+            begin, slope = lines.real[:, None], lines.imag[:, None]
             far = values[beyond]
-            theirs[:, beyond] = np.where(far > begin, self.weigh(self._along(far, begin, slope, 0.0)), theirs[:, beyond])
+            along = self.weigh(self._along(far, begin, slope, 0.0))
+            theirs[:, beyond] = np.where((far > begin)[of], along[of], theirs[:, beyond])
         return theirs
 
     def _along(self, values: Array, begin: Array, slope: Array, counted: Array | float) -> Array:
