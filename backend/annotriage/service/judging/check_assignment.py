@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from annotriage.engine.reference import Judged
 from annotriage.engine.verdict import Verdict
 from annotriage.guarantee.audit import in_audit, in_sample
-from annotriage.guarantee.conformal import hashed_places
+from annotriage.guarantee.conformal import FloatArray, hashed_places
 from annotriage.model.inputs import Loaded, thumbnail
 from annotriage.service.guarantee.spot_checks import SEED, audit_shares, draw_name, paused_under
 from annotriage.states import AUTOMATIC_FROM, MARGIN, SHOWN, THIRD, HeldBack, Route
@@ -43,8 +43,8 @@ class Mix:
     on the clock of `time.monotonic`. What is placed meanwhile is added.
     """
 
-    checks: np.ndarray = field(default_factory=lambda: np.empty(0))
-    others: np.ndarray = field(default_factory=lambda: np.empty(0))
+    checks: FloatArray = field(default_factory=lambda: np.empty(0))
+    others: FloatArray = field(default_factory=lambda: np.empty(0))
     until: float = 0.0
 
     def add(self, checks: Sequence[float], others: Sequence[float]) -> None:
