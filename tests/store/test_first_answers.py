@@ -251,3 +251,11 @@ class TestFirstAnswers:
             connection.execute(verdict.delete().where(verdict.c.item_id == first))
             connection.execute(item.delete().where(item.c.id == second))
             assert connection.execute(select(first_answer)).all() == []
+
+    def test_what_was_labelled_before_counts_once_it_is_so_no_more(self, store, filled):
+        (id,) = filled.judge(filled.add(1, labelled=True))
+        with store.writing() as connection:
+            keep_reviews(connection, filled.project.id, {id: [Review("a", "7", ("dog",), updated_at=time.time() + 1)]})
+            assert first_answers(connection, filled.project) == []
+            set_answers(connection, {}, [id])
+            assert [(row.said, row.answered, row.n) for row in first_answers(connection, filled.project)] == [(("cat",), ("dog",), 1)]
