@@ -32,6 +32,7 @@ from annotriage.states import FindingState, IssueKind
 from annotriage.store import Store, label_audits, snapshots, versions
 from annotriage.store.counters import recounted
 from annotriage.store.datasets import dataset_of
+from annotriage.store.first_answers import keep_those_answered
 from annotriage.store.label_audits import Finding
 from annotriage.store.projects import Project, ProjectOptions, add_project, change_project, projects
 from annotriage.store.schema import delivery, group_member, item, item_dataset, point, review, spot_check, thumbnail, verdict
@@ -76,6 +77,7 @@ def fill(database: str, reference: Reference, count: int = MANY) -> None:
             for table, rows in _rows(project, reference_id, kinds, ids, count, rng, now, every, batches, scanners):
                 if rows:
                     connection.execute(table.insert(), rows)
+            keep_those_answered(connection, ids.tolist())
     with store.writing() as connection:
         strange = select(item.c.id).where(item.c.route == "outlier", item.c.answer == "open").limit(GROUPED)
         members = connection.execute(strange).scalars().all()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-from sqlalchemy import JSON, update
+from sqlalchemy import select, update
 
 from annotriage.labeling_tool import Review
 from annotriage.states import EventKind
 from annotriage.store.blind_answers import alike_answers, answers_of, blind_answers, first_answers, several_answers
+from annotriage.store.database import stored
 from annotriage.store.deliveries import enqueue
 from annotriage.store.events import note
 from annotriage.store.reviews import Answer, keep_reviews, set_answers
@@ -93,9 +94,9 @@ class TestBlindAnswers:
         shown, empty = filled.judged(2)
         at = time.time() + 1
         with store.writing() as connection:
-            given = {shown: [Review("a", "7", (), updated_at=at)], empty: [Review("b", "7", (), updated_at=at)]}
+            given = {shown: [Review("a", "7", None, updated_at=at)], empty: [Review("b", "7", None, updated_at=at)]}
             keep_reviews(connection, filled.project.id, given)
-            connection.execute(update(review).values(labels=JSON.NULL))
+            assert connection.execute(select(stored(review.c.labels))).scalars().all() == ["null", "null"]
         answer(store, filled, [shown], "dog", person="8", at=at + 1)
         answer(store, filled, [shown], "cat", person="9", at=at + 2)
         with store.reading() as connection:

@@ -75,6 +75,26 @@ class TestBrowsing:
         assert [found.id for found in [*first, *rest]] == ids
         assert [found.id for found in of_dataset] == ids[3:]
 
+    def test_filters_together_find_what_is_found_among_all_items(self, store, filled):
+        states = ("open", "resolved", "disputed")
+        for route in ("auto", "outlier", "failed"):
+            ids = filled.judged(3, route)
+            with store.writing() as connection:
+                set_answers(connection, {id: Answer(state, at=1.0) for id, state in zip(ids, states, strict=True)})
+        filled.judge(filled.add(1, labelled=True))
+        filled.judged(1, spot_check="sample")
+        (new,) = filled.add(1)
+        with store.writing() as connection:
+            set_answers(connection, {new: Answer("disputed", at=1.0)})
+            every = browsing.items_page(connection, filled.project, limit=100)
+            for route in (None, "auto", "uncertain", "outlier", "failed"):
+                for answer in (None, *states, "labelled"):
+                    wanted = [row.id for row in every if route in (None, row.route) and answer in (None, row.answer)]
+                    assert listed(connection, filled, route=route, answer=answer) == wanted, (route, answer)
+                    assert listed(connection, filled, route=route, answer=answer, after=every[0].id) == [
+                        id for id in wanted if id != every[0].id
+                    ]
+
     def test_items_are_found_by_route_dataset_and_answer_and_deleted_ones_are_not(self, store, filled):
         automatic, strange = filled.judged(2), filled.judge(filled.add(2, fields={"scanner": "B"}), "outlier")
         labelled = filled.add(1, labelled=True)

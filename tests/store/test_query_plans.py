@@ -34,6 +34,7 @@ from annotriage.store.projects import mark_of
 # Few rows, whatever the number of items: reading all of them is as good as an index.
 SMALL = {"project", "reference", "dataset", "inbox", "job", "heartbeat", "reference_grid", "map", "rerouting", "acceptance", "proposal"}
 # Along an index in its order is as good, for whoever stops after a few rows.
+OWN_VERDICT = "SEARCH verdict USING INDEX sqlite_autoindex_verdict_1 (item_id=? AND reference_id=?)"
 WHOLE = re.compile(r"^SCAN (\w+)(?! USING INDEX)")
 
 HOT = {
@@ -60,6 +61,8 @@ HOT = {
     "routes between": lambda c, p: datasets.routes_between(c, p, 0.0, 1.0),
     "items": lambda c, p: browsing.items_page(c, p, after=3, limit=5),
     "items of a dataset": lambda c, p: browsing.items_page(c, p, dataset_id=1, after=3, limit=5),
+    "items of a route": lambda c, p: browsing.items_page(c, p, route="uncertain", limit=5),
+    "items that were labelled before": lambda c, p: browsing.items_page(c, p, answer="labelled", limit=5),
     "an item": lambda c, p: browsing.item_of_task(c, p, "3"),
     "waiting": lambda c, p: work.waiting(c, p.id, p.reference_id),
     "undelivered": lambda c, p: deliveries.undelivered(c, p.id),
@@ -149,10 +152,38 @@ class TestQueryPlans:
         assert any(step.startswith("SEARCH other USING ") and "ix_review_item_id" in step for step in steps), steps
         assert len([step for step in steps if "review" in step and "project_id=?" in step]) == 1
 
-    def test_first_answers_are_found_along_the_answers_and_not_along_all_items(self, store, filled):
+    def test_first_answers_are_found_where_they_are_kept_and_not_put_together(self, store, filled):
         steps = [step for step, _ in plans_of(store, filled.project, blind_answers.first_answers)]
-        assert "SCAN review USING INDEX ix_review_item_id" in steps
-        assert not any(step.startswith(("SCAN item", "SEARCH item USING INDEX")) for step in steps), steps
+        assert "SEARCH first_answer USING PRIMARY KEY (project_id=? AND reference_id=?)" in steps
+        ways = [step for step in steps if re.match(r"(SCAN|SEARCH) (item|review|verdict)\b", step)]
+        assert all(step in ("SEARCH item USING INTEGER PRIMARY KEY (rowid=?)", OWN_VERDICT) for step in ways), "of contradicted checks"
+
+    def test_settled_checks_are_looked_up_where_first_answers_are_kept(self, store, filled):
+        steps = [step for step, _ in plans_of(store, filled.project, blind_answers.alike_answers)]
+        assert "SEARCH first_answer USING PRIMARY KEY (project_id=? AND reference_id=? AND item_id=?) LEFT-JOIN" in steps
+
+    def test_strange_items_that_people_answered_are_found_without_looking_at_the_others(self, store, filled):
+        steps = [step for step, _ in plans_of(store, filled.project, blind_answers.alike_answers)]
+        assert "SEARCH item USING INDEX ix_item_strange (project_id=? AND answered_at>?)" in steps
+        assert steps.count("SEARCH item USING COVERING INDEX ix_item_answered (project_id=? AND machine=? AND answered_at>?)") == 1
+
+    @pytest.mark.parametrize(
+        ("asked", "way"),
+        [
+            ({"answer": "labelled"}, "ix_item_labelled (project_id=?"),
+            ({"answer": "disputed"}, "ix_item_resolved (project_id=? AND answer=?"),
+            ({"answer": "resolved"}, "ix_item_resolved (project_id=? AND answer=?"),
+            ({"route": "failed"}, "ix_item_newest (project_id=? AND answer=? AND dismissed=? AND labelled=? AND gone=? AND route=?"),
+            ({"route": "auto", "answer": "labelled"}, "ix_item_newest (project_id=? AND answer=? AND dismissed=? AND labelled=?"),
+        ],
+    )
+    @pytest.mark.parametrize("after", [None, 3])
+    def test_few_items_of_a_kind_are_found_without_looking_at_the_others(self, store, filled, asked, way, after):
+        filled.judged(3)
+        plans = plans_of(store, filled.project, lambda c, p: browsing.items_page(c, p, after=after, limit=5, **asked))
+        ways = [step for step, _ in plans if re.match(r"(SEARCH|SCAN) item\b", step) and "INTEGER PRIMARY KEY" not in step]
+        assert ways
+        assert all(way in step for step in ways), ways
 
     def test_sqlite_knows_how_large_the_tables_grow_in_every_index_of_theirs(self, store):
         """Of an index whose figures are not known it takes that ten rows are of one project, and would use it before all others."""
@@ -162,7 +193,7 @@ class TestQueryPlans:
             for table in {table for table, _, _ in told}:
                 indexes = [row[1] for row in connection.exec_driver_sql(f"PRAGMA index_list({table})")]
                 keys = {index: connection.exec_driver_sql(f"PRAGMA index_info({index})").all() for index in indexes}
-                own = {f"sqlite_autoindex_{table}_1": table} if table == "item_dataset" else {}  # its key is the table
+                own = {f"sqlite_autoindex_{table}_1": table} if table in ("item_dataset", "first_answer") else {}  # its key is the table
                 assert {own.get(index, index): len(of) for index, of in keys.items()} == {
                     index: len(figures[index]) - 1 for of_table, index, _ in told if of_table == table
                 }

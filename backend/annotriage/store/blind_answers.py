@@ -6,7 +6,7 @@ Blind are spot checks, and strange items, of which nobody sees the class before 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
@@ -15,19 +15,19 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
 
-from annotriage.states import SETTLED, SHOWN, AnswerState, EventKind, Route, Time
+from annotriage.states import SETTLED, SHOWN, EventKind, Route, Time
 from annotriage.store.blindness import has_answer
+from annotriage.store.counters import chunks
 from annotriage.store.database import labels_of, read_once, stored, whole
+from annotriage.store.first_answers import JSON_NULL
 from annotriage.store.gold import is_copy
 from annotriage.store.projects import Project
 from annotriage.store.reviews import reviews_of
-from annotriage.store.schema import DISAGREED, delivery, event, item, review, spot_check, verdict
+from annotriage.store.schema import DISAGREED, IS_STRANGE, delivery, event, first_answer, item, review, spot_check, verdict
 
 MOST_ITEMS = 5_000  # of the latest, of one kind: a page is made of them each time, and shares are known to a point and a half by so many
 LOOKED_AT = 10_000  # of the latest answers, among which those of a rare kind are looked for
 DAY = 86_400
-JSON_NULL = "null"  # as it is stored: no labels
-SKEW_SECONDS = 5.0  # that the labeling tool's clock may be behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +82,33 @@ class FirstAnswer:
     n: int
 
 
-def blind_answers(connection: Connection, project: Project) -> list[BlindAnswer]:
-    """All that people answered blind, the latest first, most of the latest if there are many."""
+def blind_answers(
+    connection: Connection, project: Project, passes: Callable[[AlikeAnswers], bool] | None = None, limit: int | None = None
+) -> list[BlindAnswer]:
+    """What people answered blind, the latest first, most of the latest if there are many. passes: what is wanted of it, None for all;
+    limit: how many."""
+    columns = (spot_check.c.item_id, spot_check.c.route, _SAID, stored(spot_check.c.labels), func.coalesce(spot_check.c.answered_at, 0.0))
+    found = [_values(row) for row in connection.execute(_checks(project, *columns)).all()] + _strangers(connection, project)
+    found = sorted(found if passes is None else _passing(found, passes), key=itemgetter(4, 0), reverse=True)[:limit]
+    names: dict[int, str] = {}
+    for ids in chunks([id for id, *_ in found]):
+        names.update(
+            connection.execute(select(item.c.id, func.coalesce(item.c.external_id, item.c.marker, "")).where(item.c.id.in_(ids))).all()
+        )
     return [
-        BlindAnswer(id, name, route, labels_of(said) or (), labels_of(answered) or (), at)
-        for id, name, route, said, answered, at in _blind(connection, project)
+        BlindAnswer(id, names[id], route, labels_of(said) or (), labels_of(answered) or (), at) for id, route, said, answered, at in found
     ]
 
 
 def alike_answers(connection: Connection, project: Project) -> list[AlikeAnswers]:
     """The same, counted: of ten thousand answers few differ."""
     day = whole(whole(func.coalesce(spot_check.c.answered_at, 0.0)) / DAY).label("day")
-    columns = (day, spot_check.c.route, stored(verdict.c.labels).label("said"), stored(spot_check.c.labels).label("answered"))
+    columns = (day, spot_check.c.route, _SAID.label("said"), stored(spot_check.c.labels).label("answered"))
     each = _checks(project, *columns).subquery()
     counted = select(*each.c, func.count()).group_by(*each.c)
     counts = Counter({(int(day), *key): n for day, *key, n in connection.execute(counted).all()})
-    counts.update((int(at // DAY), route, said, answered) for _, _, route, said, answered, at in _strangers(connection, project))
-    return [
-        AlikeAnswers(day, route, labels_of(said) or (), labels_of(answered) or (), n) for (day, route, said, answered), n in counts.items()
-    ]
+    counts.update(_kind(row) for row in _strangers(connection, project))
+    return [_alike(kind, n) for kind, n in counts.items()]
 
 
 def contradicted_checks(connection: Connection, project: Project) -> Counter[int]:
@@ -116,34 +124,55 @@ def contradicted_checks(connection: Connection, project: Project) -> Counter[int
     return Counter(int((at or 0.0) // DAY) for at in connection.execute(query).scalars())
 
 
-_Values = tuple[int, str, str, str | None, str | None, float]  # of a `BlindAnswer`, labels as they are stored
-
-
-def _blind(connection: Connection, project: Project) -> list[_Values]:
-    """What people answered blind."""
-    name = func.coalesce(item.c.external_id, item.c.marker)
-    columns = (item.c.id, name, spot_check.c.route, stored(verdict.c.labels), stored(spot_check.c.labels), spot_check.c.answered_at)
-    checks = _checks(project, *columns).join(item, item.c.id == spot_check.c.item_id)
-    found = [_values(row) for row in connection.execute(checks).all()] + _strangers(connection, project)
-    found.sort(key=itemgetter(5, 0), reverse=True)
-    return found
+_Values = tuple[int, str, str | None, str | None, float]  # of a `BlindAnswer` without its name, labels as they are stored
+_Kind = tuple[int, str, str | None, str | None]  # of an `AlikeAnswers`, likewise
 
 
 def _values(row: Sequence[Any]) -> _Values:
-    id, name, route, said, answered, at = row
-    return id, name or "", route, said, answered, at or 0.0
+    id, route, said, answered, at = row
+    return id, route, said, answered, at
+
+
+def _kind(row: _Values) -> _Kind:
+    _, route, said, answered, at = row
+    return int(at // DAY), route, said, answered
+
+
+def _alike(kind: _Kind, n: int) -> AlikeAnswers:
+    day, route, said, answered = kind
+    return AlikeAnswers(day, route, labels_of(said) or (), labels_of(answered) or (), n)
+
+
+def _passing(found: Sequence[_Values], passes: Callable[[AlikeAnswers], bool]) -> Iterator[_Values]:
+    """Those that pass; of each kind one is tried."""
+    known: dict[_Kind, bool] = {}
+    for row in found:
+        kind = _kind(row)
+        if kind not in known:
+            known[kind] = passes(_alike(kind, 1))
+        if known[kind]:
+            yield row
+
+
+_JUDGED = and_(verdict.c.item_id == spot_check.c.item_id, verdict.c.reference_id == spot_check.c.reference_id)
+_LABELS = select(stored(verdict.c.labels)).where(_JUDGED).correlate(spot_check).scalar_subquery()
+_SAID = func.coalesce(first_answer.c.said, _LABELS)  # kept of those that people have answered, but for what somebody decided without them
 
 
 def _checks(project: Project, *columns: ColumnElement[Any]) -> Select[Any]:
     """Of the latest settled spot checks these columns."""
-    judged = and_(verdict.c.item_id == spot_check.c.item_id, verdict.c.reference_id == spot_check.c.reference_id)
     gone = item.alias("gone_item")  # few, and read once: not the item of each check
     there = spot_check.c.item_id.not_in(select(gone.c.id).where(gone.c.project_id == project.id, gone.c.gone))
+    kept = and_(
+        first_answer.c.project_id == spot_check.c.project_id,
+        first_answer.c.reference_id == spot_check.c.reference_id,
+        first_answer.c.item_id == spot_check.c.item_id,
+    )
     return (
         select(*columns)
         .select_from(spot_check)
-        .join(verdict, judged)
-        .where(spot_check.c.project_id == project.id, spot_check.c.state.in_(SETTLED), there)
+        .outerjoin(first_answer, kept)
+        .where(spot_check.c.project_id == project.id, spot_check.c.state.in_(SETTLED), there, _SAID.is_not(None))
         .order_by(spot_check.c.answered_at.desc(), spot_check.c.item_id.desc())
         .limit(MOST_ITEMS)
     )
@@ -152,27 +181,24 @@ def _checks(project: Project, *columns: ColumnElement[Any]) -> Select[Any]:
 @read_once
 def _strangers(connection: Connection, project: Project) -> list[_Values]:
     """The strange items that people answered before they could know the class."""
-    name = func.coalesce(item.c.external_id, item.c.marker)
     seen = verdict.alias("seen")  # another reference may have shown its label before
     was_shown = exists().where(seen.c.item_id == item.c.id, seen.c.route.in_(SHOWN), seen.c.at < item.c.answered_at)
     given = (item.c.project_id == project.id, ~item.c.machine, item.c.answered_at.is_not(None))
-    latest = select(item.c.id).where(*given).order_by(item.c.answered_at.desc()).limit(LOOKED_AT).subquery("latest")
-    own = and_(verdict.c.item_id == latest.c.id, verdict.c.reference_id == project.reference_id)
-    labels = stored(verdict.c.labels).label("labels")
-    strange = select(latest.c.id, verdict.c.judged, labels).join(verdict, own).where(verdict.c.route == Route.OUTLIER)
-    few = strange.limit(LOOKED_AT).subquery("strange")  # all of them: with a limit SQLite asks for the rest of these alone
+    since = select(item.c.answered_at).where(*given).order_by(item.c.answered_at.desc()).offset(LOOKED_AT - 1).limit(1).scalar_subquery()
+    own = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id, verdict.c.route == Route.OUTLIER)
+    name = func.coalesce(item.c.external_id, item.c.marker)
     query = (
-        select(item.c.id, name, few.c.judged, few.c.labels, stored(item.c.labels), item.c.answered_at)
-        .select_from(few)
-        .join(item, item.c.id == few.c.id)
-        .where(item.c.answer == AnswerState.RESOLVED)
+        select(name, item.c.id, verdict.c.judged, stored(verdict.c.labels), stored(item.c.labels), item.c.answered_at)
+        .select_from(item)
+        .join(verdict, own)
+        .where(item.c.project_id == project.id, IS_STRANGE, item.c.answered_at >= func.coalesce(since, 0.0))
         .where(~item.c.gone, ~item.c.labelled, ~was_shown)
         .where(~exists().where(spot_check.c.item_id == item.c.id), ~has_answer(item.c.id))
         .order_by(item.c.answered_at.desc(), item.c.id.desc())
         .limit(MOST_ITEMS)
     )
     revealed = _revealed(connection, project)
-    return [_values(row) for row in connection.execute(query).all() if row[1] not in revealed]
+    return [_values(row) for name, *row in connection.execute(query).all() if name not in revealed]
 
 
 def _revealed(connection: Connection, project: Project) -> set[str]:
@@ -221,59 +247,41 @@ def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]
     first on that contradicts the model and awaits a second answer: of that nothing may be told, and without it alone the others would
     make the model look better than it is.
     """
-    delivered = and_(delivery.c.item_id == item.c.id, delivery.c.reference_id == project.reference_id)
-    drawn = and_(spot_check.c.item_id == item.c.id, spot_check.c.reference_id == project.reference_id)
-    judged = and_(verdict.c.item_id == item.c.id, verdict.c.reference_id == project.reference_id)
-    query = (  # along the reviews: items may be a hundred times as many
-        select(
-            review.c.item_id,
-            verdict.c.judged,
-            stored(verdict.c.labels).label("labels"),
-            verdict.c.at,
-            spot_check.c.state,
-            spot_check.c.answered_at,
-            stored(delivery.c.labels).label("shown"),
-        )
-        .distinct()
-        .select_from(review)
-        .join(item, item.c.id == review.c.item_id)
-        .join(verdict, judged)
-        .outerjoin(delivery, delivered)
-        .outerjoin(spot_check, drawn)
-        .where(~review.c.machine, review.c.labels.is_not(None))
-        .where(item.c.project_id == project.id, ~item.c.labelled, ~item.c.gone, verdict.c.route.in_(SHOWN))
-        .where(spot_check.c.item_id.is_not(None) | delivery.c.item_id.is_not(None))
-        .order_by(review.c.item_id.desc())
+    each = (
+        select(first_answer.c.item_id, first_answer.c.route, first_answer.c.said, first_answer.c.given)
+        .where(first_answer.c.project_id == project.id, first_answer.c.reference_id == project.reference_id)
+        .where(first_answer.c.route.in_(SHOWN), first_answer.c.given.is_not(None))
+        .order_by(first_answer.c.item_id.desc())
         .limit(MOST_ITEMS)
+        .subquery("each")
     )
-    each = query.subquery("each")
-    hidden = or_(each.c.shown.is_(None), each.c.shown == JSON_NULL)
-    known = and_(each.c.state.in_(SETTLED), func.coalesce(each.c.answered_at, 0.0) < _first_contradicted(connection, project))
-    given = review.alias("given")
-    earlier = select(given.c.id).where(given.c.item_id == each.c.item_id, ~given.c.machine, stored(given.c.labels) != JSON_NULL)
-    first = earlier.order_by(given.c.updated_at, given.c.id).limit(1).correlate(each).scalar_subquery()
-    alike = (each.c.judged, each.c.state.is_not(None).label("drawn"), each.c.labels, stored(review.c.labels).label("given"))
+    delivered = and_(delivery.c.item_id == each.c.item_id, delivery.c.reference_id == project.reference_id)
+    drawn = and_(spot_check.c.item_id == each.c.item_id, spot_check.c.reference_id == project.reference_id)
+    in_view = and_(spot_check.c.state.is_(None), stored(delivery.c.labels) != JSON_NULL)
+    earliest = _first_contradicted(connection, project)
+    known = and_(spot_check.c.state.in_(SETTLED), func.coalesce(spot_check.c.answered_at, 0.0) < earliest)
+    alike = (each.c.route, spot_check.c.state.is_not(None).label("drawn"), each.c.said, each.c.given)
     counted = (
         select(*alike, func.count())
         .select_from(each)
-        .join(review, review.c.id == first)
-        .where(or_(and_(each.c.state.is_(None), ~hidden), known), review.c.updated_at >= each.c.at - SKEW_SECONDS)
+        .outerjoin(delivery, delivered)
+        .outerjoin(spot_check, drawn)
+        .where(or_(in_view, known), ~exists().where(item.c.id == each.c.item_id, item.c.gone))
         .group_by(*alike)
     )
     return [
-        FirstAnswer(route, bool(blind), _in_order(said), _in_order(said_first), n)
-        for route, blind, said, said_first, n in connection.execute(counted).all()
+        FirstAnswer(route, bool(blind), _in_order(said), _in_order(given), n)
+        for route, blind, said, given, n in connection.execute(counted).all()
     ]
 
 
 def _first_contradicted(connection: Connection, project: Project) -> float:
     """When the first of the checks was answered that contradict the model and await a second answer; infinity without one."""
-    judged = and_(verdict.c.item_id == spot_check.c.item_id, verdict.c.reference_id == spot_check.c.reference_id)
     query = (
         select(func.min(func.coalesce(spot_check.c.answered_at, 0.0)))
         .select_from(spot_check)
         .join(item, item.c.id == spot_check.c.item_id)
-        .join(verdict, judged)
+        .join(verdict, _JUDGED)
         .where(spot_check.c.project_id == project.id, spot_check.c.reference_id == project.reference_id, DISAGREED)
         .where(~item.c.labelled, ~item.c.gone, verdict.c.route.in_(SHOWN))
     )

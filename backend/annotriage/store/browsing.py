@@ -8,20 +8,21 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, TextClause, and_, case, false, func, or_, select, union_all
 
 from annotriage.advice.verdict_words import blind_outlier_sentence, reason_sentence
 from annotriage.errors import UnknownError
-from annotriage.states import FOR_PEOPLE, SPOT_CHECK, UNANSWERED, UNSETTLED, Failure, GoldState, Route, SpotCheckState, Time
+from annotriage.states import FOR_PEOPLE, SPOT_CHECK, UNANSWERED, UNSETTLED, AnswerState, Failure, GoldState, Route, SpotCheckState, Time
 from annotriage.store.blindness import is_asked, is_blind, is_hidden, keeps_class, shown_verdict
 from annotriage.store.counters import chunks
 from annotriage.store.database import among, columns_of, texts
 from annotriage.store.gold import is_copy, is_open_copy
 from annotriage.store.projects import Project
-from annotriage.store.schema import gold, item, item_dataset, project_of_marked, spot_check, thumbnail, verdict
+from annotriage.store.schema import IS_ANSWERED, IS_LABELLED, gold, item, item_dataset, project_of_marked, spot_check, thumbnail, verdict
 from annotriage.store.schema import project as project_table
 
 ADDRESS = 500  # characters of what an item shows, in which the host of its address stands
+LABELLED = "labelled"  # in the place of an answer: before triage saw it
 LOOKED_THROUGH = 2_000  # of the latest items, among which the strangest are looked for
 
 
@@ -145,7 +146,7 @@ _OF_ITEM = (
     item.c.group,
     item.c.route,
     item.c.trust,
-    case((item.c.labelled, "labelled"), else_=item.c.answer),
+    case((item.c.labelled, LABELLED), else_=item.c.answer),
     item.c.labels,
     item.c.machine,
     item.c.dismissed,
@@ -177,19 +178,36 @@ def items_page(
 ) -> list[Item]:
     """A project's items in the order in which they came, those deleted in the labeling tool and gold tasks left out; after: the last one's
     id."""
-    query = _query(project).where(item.c.project_id == project.id, ~item.c.gone, ~is_copy(item.c.id)).order_by(item.c.id).limit(limit)
+    wanted = select(item.c.id).where(item.c.project_id == project.id, ~item.c.gone, ~is_copy(item.c.id), *in_sight(project))
+    if route is not None:
+        wanted = wanted.where(item.c.route == route)
+        wanted = wanted if route == Route.FAILED else wanted.where(~is_blind(item.c.id))
+    if answer is not None:
+        wanted = wanted.where(item.c.labelled if answer == LABELLED else and_(item.c.answer == answer, ~item.c.labelled))
     if dataset_id is not None:
         member = and_(item_dataset.c.item_id == item.c.id, item_dataset.c.dataset_id == dataset_id)
-        query = query.join(item_dataset, member).order_by(None).order_by(item_dataset.c.item_id)
-        query = query if after is None else query.where(item_dataset.c.item_id > after)
-    elif after is not None:
-        query = query.where(item.c.id > after)
-    if route is not None:
-        query = query.where(item.c.route == route)
-        query = query if route == Route.FAILED else query.where(~is_blind(item.c.id))
-    if answer is not None:
-        query = query.where(item.c.labelled if answer == "labelled" else and_(item.c.answer == answer, ~item.c.labelled))
-    return _items(connection, query)
+        ids = wanted.join(item_dataset, member).order_by(item_dataset.c.item_id)
+        ids = ids if after is None else ids.where(item_dataset.c.item_id > after)
+    else:
+        mine = wanted.order_by(item.c.id) if after is None else wanted.where(item.c.id > after).order_by(item.c.id)
+        parts = [mine.where(*within).limit(limit).subquery() for within in _ranges(route, answer)]
+        every = union_all(*(select(part) for part in parts)).subquery()
+        ids = select(every.c.id).order_by(every.c.id)
+    return items_of(connection, project, connection.execute(ids.limit(limit)).scalars().all())
+
+
+def _ranges(route: str | None, answer: str | None) -> list[tuple[ColumnElement[bool] | TextClause, ...]]:
+    """A condition for each range of an index in which the items of a route, or those answered so far, follow one another: where they are
+    few, all others would be read."""
+    if route is None:
+        rare = {LABELLED: IS_LABELLED, AnswerState.RESOLVED.value: IS_ANSWERED, AnswerState.DISPUTED.value: IS_ANSWERED}
+        return [(rare[answer],)] if answer in rare else [()]
+    return [
+        (item.c.answer == state, item.c.dismissed if out else ~item.c.dismissed, item.c.labelled if labelled else ~item.c.labelled)
+        for state in (AnswerState if answer in (None, LABELLED) else (answer,))
+        for out in (False, True)
+        for labelled in ((False, True) if answer is None else (answer == LABELLED,))
+    ]
 
 
 def items_of(connection: Connection, project: Project, ids: Sequence[int]) -> list[Item]:

@@ -15,6 +15,7 @@ from annotriage.labeling_tool import Review
 from annotriage.states import Time
 from annotriage.store.counters import chunks, recounted
 from annotriage.store.database import insert, read_once, texts
+from annotriage.store.first_answers import keep_first_answers
 from annotriage.store.projects import Project
 from annotriage.store.schema import item, review
 
@@ -92,12 +93,14 @@ def keep_reviews(connection: Connection, project_id: int, reviews: Mapping[int, 
         add = insert(connection, review)
         values = {name: add.excluded[name] for name in rows[0] if name not in ("project_id", "external_id")}
         connection.execute(add.on_conflict_do_update(index_elements=["project_id", "external_id"], set_=values), rows)
+        keep_first_answers(connection, list(reviews))
 
 
 def drop_reviews(connection: Connection, project_id: int, external_ids: Sequence[str]) -> None:
     """Forget reviews that were deleted in the labeling tool."""
     for ids in chunks(external_ids):
-        connection.execute(review.delete().where(review.c.project_id == project_id, review.c.external_id.in_(ids)))
+        mine = (review.c.project_id == project_id, review.c.external_id.in_(ids))
+        keep_first_answers(connection, connection.execute(review.delete().where(*mine).returning(review.c.item_id)).scalars().all())
 
 
 def set_answers(connection: Connection, answers: Mapping[int, Answer], ordinary: Sequence[int] = ()) -> None:
@@ -123,6 +126,7 @@ def set_answers(connection: Connection, answers: Mapping[int, Answer], ordinary:
                 "answered_at": bindparam("to_at")
             }
             connection.execute(update(item).where(item.c.id == bindparam("of")).values(values), rows)
+    keep_first_answers(connection, ordinary)
 
 
 @read_once

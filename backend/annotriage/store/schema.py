@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -220,6 +221,20 @@ _listed = (item.c.project_id, item.c.answer, item.c.dismissed, item.c.labelled, 
 _judged = text("route IS NOT NULL")
 Index("ix_item_answered", item.c.project_id, item.c.machine, item.c.answered_at)  # how fast people are
 Index("ix_item_sent", item.c.project_id, sqlite_where=text("sent_by IS NOT NULL"), postgresql_where=text("sent_by IS NOT NULL"))  # few
+# Labelled at first sight; answered since; and of that what is strange. No other item is written into these, and queries say it as they do.
+IS_LABELLED, IS_ANSWERED, IS_STRANGE = (
+    text("item.labelled"),
+    text("item.answer <> 'open'"),
+    text("item.route = 'outlier' AND item.answer = 'resolved' AND NOT item.machine"),
+)
+_labelled, _answered, _strange = (
+    text("labelled"),
+    text("answer <> 'open'"),
+    text("route = 'outlier' AND answer = 'resolved' AND NOT machine"),
+)
+Index("ix_item_labelled", item.c.project_id, item.c.id, sqlite_where=_labelled, postgresql_where=_labelled)
+Index("ix_item_resolved", item.c.project_id, item.c.answer, item.c.id, sqlite_where=_answered, postgresql_where=_answered)
+Index("ix_item_strange", item.c.project_id, item.c.answered_at, sqlite_where=_strange, postgresql_where=_strange)
 Index("ix_item_queue", *_listed, item.c.trust, item.c.id, sqlite_where=_judged, postgresql_where=_judged)
 Index("ix_item_newest", *_listed, item.c.id, sqlite_where=_judged, postgresql_where=_judged)
 
@@ -528,6 +543,21 @@ review = Table(
     Index(None, "project_id", "empty"),
     Index(None, "project_id", "updated_at"),
 )
+# People's first answer on an item beside each verdict on it: kept with both, so that no page puts them together (store.first_answers).
+first_answer = Table(
+    "first_answer",
+    metadata,
+    _of("project", primary=True),
+    Column("reference_id", Id, primary_key=True, autoincrement=False),
+    Column("item_id", Id, primary_key=True, autoincrement=False),
+    Column("route", Text, nullable=False),  # the model's own
+    Column("said", Text, nullable=False),  # its labels, in JSON
+    Column("given", Text),  # people's; null where they had answered before the verdict
+    ForeignKeyConstraint(["item_id", "reference_id"], ["verdict.item_id", "verdict.reference_id"], ondelete="CASCADE"),
+    Index(None, "item_id", "reference_id"),
+    sqlite_with_rowid=False,  # read along its key, the latest items first
+)
+
 _truths = (text("ground_truth = 1"), text("ground_truth"))  # few
 Index("ix_review_ground_truth", review.c.project_id, sqlite_where=_truths[0], postgresql_where=_truths[1])
 

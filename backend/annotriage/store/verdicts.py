@@ -14,6 +14,7 @@ from annotriage.states import HeldBack
 from annotriage.store import deliveries, field_writes
 from annotriage.store.counters import chunks, one_of, recounted
 from annotriage.store.database import execute_columns, insert_on
+from annotriage.store.first_answers import keep_those_answered
 from annotriage.store.locks import lock_items
 from annotriage.store.places import put_settled_in_place
 from annotriage.store.projects import Project
@@ -71,6 +72,7 @@ def record(connection: Connection, project: Project, reference_id: int, judgemen
         if reference_id == project.reference_id:
             elsewhere = [judgement.item_id for judgement in judgements if judgement.trust != judgement.verdict.trust]
             put_settled_in_place(connection, elsewhere)  # drawn before, and answered: nothing of it is hidden any more
+    keep_those_answered(connection, ids)
     _write_pictures(connection, reference_id, judgements)
     if project.watch:
         return ids

@@ -254,7 +254,6 @@ def people_state(
     by_person = answers.answers_of(connection, project)
     known = gold.gold_answers(connection, project.id)
     names = _names(process, sorted(by_person | dict.fromkeys(answer.person for answer in known)))
-    blind, listed = answers.alike_answers(connection, project), answers.blind_answers(connection, project) if cell.chosen else ()
     contradicted = answers.contradicted_checks(connection, project)
     first = answers.first_answers(connection, project)
     figures = _gold(connection, project, known)
@@ -263,7 +262,7 @@ def people_state(
         agreement=_agreement(connection, project),
         anchoring=_anchoring(first),
         rates=_rates(first),
-        blind=_blind(blind, contradicted, listed, cell, limit, project.hides_checks),
+        blind=_blind(connection, project, contradicted, cell, limit),
         people=_people(names, by_person, known),
         answered_gold=tuple(_gold_line(names, answer) for answer in known[:limit]) if managers else (),
         notes=tuple(_notes(names, by_person, 0 if project.hides_checks else contradicted.total())),
@@ -409,13 +408,11 @@ def _rates(first: Sequence[answers.FirstAnswer]) -> tuple[RateLine, ...]:
     return tuple(lines)
 
 
-def _blind(
-    every: Sequence[AlikeAnswers], contradicted: Mapping[int, int], listed: Sequence[BlindAnswer], cell: Cell, limit: int, hidden: bool
-) -> BlindFigures:
-    """contradicted: checks that await a second answer, by day; hidden: how many they are is not told. listed: `every` one by one, where a
-    cell is asked for."""
+def _blind(connection: Connection, project: Project, contradicted: Mapping[int, int], cell: Cell, limit: int) -> BlindFigures:
+    """contradicted: checks that await a second answer, by day; where checks are hidden, how many they are is not told."""
     from annotriage.guarantee.binomial import clopper_pearson
 
+    every, hidden = answers.alike_answers(connection, project), project.hides_checks
     weeks, weeks_right = Counter[str](), Counter[str]()
     for some in every:
         weeks[_monday_of(some.day)] += some.n
@@ -435,17 +432,15 @@ def _blind(
     matrix = _matrix(within)
     named = set(matrix.classes)
 
-    def is_in(answer: AlikeAnswers | BlindAnswer) -> bool:
-        return cell.said in (None, _in(named, answer.said)) and cell.answered in (None, _in(named, answer.answered))
+    def is_in(some: AlikeAnswers) -> bool:
+        of_it = cell.week in (None, _monday_of(some.day)) and cell.route in (None, some.route)
+        return of_it and cell.said in (None, _in(named, some.said)) and cell.answered in (None, _in(named, some.answered))
 
-    chosen = [
-        answer for answer in listed if cell.week in (None, monday(answer.at)) and cell.route in (None, answer.route) and is_in(answer)
-    ]
+    chosen = answers.blind_answers(connection, project, is_in, limit) if cell.chosen else ()
     shown = tuple(Week(day, n, weeks_right[day]) for day, n in sorted(weeks.items(), reverse=True)[:MOST_WEEKS])
     found = sum(some.n for some in within if is_in(some))
-    return BlindFigures(
-        weeks.total(), 0 if hidden else sum(contradicted.values()), lines, shown, matrix, cell, tuple(chosen[:limit]), found
-    )
+    contradictions = 0 if hidden else sum(contradicted.values())
+    return BlindFigures(weeks.total(), contradictions, lines, shown, matrix, cell, tuple(chosen), found)
 
 
 def _matrix(every: Sequence[AlikeAnswers]) -> Matrix:
@@ -472,14 +467,9 @@ def _called(labels: tuple[str, ...]) -> str:
     return words.known_label(sorted(labels))
 
 
-def monday(at: float) -> str:
-    """The Monday of the week of a moment, as 2026-11-23 (UTC)."""
-    return _monday_of(int(at // DAY))
-
-
 @lru_cache(10_000)
 def _monday_of(day: int) -> str:
-    """Of the week of a day, counted from 1970-01-01."""
+    """The Monday of the week of a day, which is counted from 1970-01-01, as 2026-11-23 (UTC)."""
     found = datetime.fromtimestamp(day * DAY, UTC).date()
     return (found - timedelta(days=found.weekday())).isoformat()
 

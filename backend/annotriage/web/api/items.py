@@ -50,8 +50,8 @@ class LabelList:
 
 def list_items(asked: Asked, route: str | None, dataset: int | None, answer: str | None, after: str | None, limit: int) -> ItemList:
     """The project's items in the order in which they came."""
-    if dataset is not None:
-        dataset_of_project(asked.connection, asked.project, dataset)
+    if dataset is not None and dataset_of_project(asked.connection, asked.project, dataset).kind == "all":
+        dataset = None  # there is an index for each filter alone
     items = browsing.items_page(
         asked.connection, asked.project, route=route, dataset_id=dataset, answer=answer, after=number_after(after), limit=limit
     )

@@ -150,9 +150,9 @@ def _page(process: Process, connection: Connection, project: Project) -> GroupsP
     tool = process.tool_project(project)
     found = {number: task_address(tool, items[id]) for number, id in typical.items() if id in items}
     numbers, one = [group.number for group in groups.groups], None if dataset is None else dataset.id
-    waiting, answers = waiting_in_groups(connection, numbers, project, one), answers_in_groups(connection, numbers, project, one)
+    within = (connection, numbers, project, filters.dataset)  # as the facets ask, so that it is counted once
+    waiting, answers, out = waiting_in_groups(*within), answers_in_groups(*within), aside_in_groups(*within)
     offered, together = worth_groups(connection, project, one, numbers) if one is not None else (frozenset[int](), False)
-    out = aside_in_groups(connection, numbers, project, one)
     return GroupsPage(
         project=project,
         walk=walk,

@@ -400,6 +400,13 @@ def upgrade() -> None:
             "ix_item_gone", ["project_id"], unique=False, sqlite_where=sa.text("gone = 1"), postgresql_where=sa.text("gone")
         )
         batch_op.create_index(
+            "ix_item_labelled",
+            ["project_id", "id"],
+            unique=False,
+            sqlite_where=sa.text("labelled"),
+            postgresql_where=sa.text("labelled"),
+        )
+        batch_op.create_index(
             "ix_item_newest",
             ["project_id", "answer", "dismissed", "labelled", "gone", "route", "id"],
             unique=False,
@@ -416,11 +423,25 @@ def upgrade() -> None:
         )
         batch_op.create_index(batch_op.f("ix_item_rerouting_id"), ["rerouting_id"], unique=False)
         batch_op.create_index(
+            "ix_item_resolved",
+            ["project_id", "answer", "id"],
+            unique=False,
+            sqlite_where=sa.text("answer <> 'open'"),
+            postgresql_where=sa.text("answer <> 'open'"),
+        )
+        batch_op.create_index(
             "ix_item_sent",
             ["project_id"],
             unique=False,
             sqlite_where=sa.text("sent_by IS NOT NULL"),
             postgresql_where=sa.text("sent_by IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_item_strange",
+            ["project_id", "answered_at"],
+            unique=False,
+            sqlite_where=sa.text("route = 'outlier' AND answer = 'resolved' AND NOT machine"),
+            postgresql_where=sa.text("route = 'outlier' AND answer = 'resolved' AND NOT machine"),
         )
 
     op.create_table(
@@ -874,6 +895,27 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_verdict_project_id_reference_id_at"), ["project_id", "reference_id", "at"], unique=False)
 
     op.create_table(
+        "first_answer",
+        sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("reference_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("route", sa.Text(), nullable=False),
+        sa.Column("said", sa.Text(), nullable=False),
+        sa.Column("given", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["item_id", "reference_id"],
+            ["verdict.item_id", "verdict.reference_id"],
+            name=op.f("fk_first_answer_item_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_first_answer_project_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("project_id", "reference_id", "item_id", name=op.f("pk_first_answer")),
+        sqlite_with_rowid=False,
+    )
+    with op.batch_alter_table("first_answer", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_first_answer_item_id_reference_id"), ["item_id", "reference_id"], unique=False)
+
+    op.create_table(
         "version_comparison",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("project_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -943,11 +985,14 @@ _SIZES = {
         "uq_item_marker": "1000000 1",
         "ix_item_answered": "1000000 200000 100000 6",
         "ix_item_gone": "1000 200",
+        "ix_item_labelled": "100000 20000 1",
         "ix_item_newest": "1000000 200000 100000 100000 100000 100000 33000 1",
         "ix_item_project_id_id": "1000000 200000 1",
         "ix_item_queue": "1000000 200000 100000 100000 100000 100000 33000 1 1",
         "ix_item_rerouting_id": "1000000 1000",
+        "ix_item_resolved": "150000 30000 15000 1",
         "ix_item_sent": "1000 200",
+        "ix_item_strange": "10000 2000 1",
     },
     "item_dataset": {"item_dataset": "3000000 187500 1", "ix_item_dataset_item_id": "3000000 3"},
     "verdict": {
@@ -963,6 +1008,7 @@ _SIZES = {
         "ix_review_project_id_empty": "200000 40000 20000",
         "ix_review_project_id_updated_at": "200000 40000 1",
     },
+    "first_answer": {"first_answer": "200000 40000 20000 1", "ix_first_answer_item_id_reference_id": "200000 1 1"},
     "spot_check": {
         "ix_spot_check_counted": "30000 6000 3000 1000 2",
         "ix_spot_check_disagreed": "100 20 1",
