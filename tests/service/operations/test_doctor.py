@@ -250,7 +250,7 @@ def test_media_that_failed_are_grouped_by_what_was_wrong_and_by_host(checks, pro
         tool.add(media)
     worker.settle()
     hosts, pictures, other = (check.found for of, check in examine(lambda: process.settings) if check.name == "media")
-    assert hosts.startswith("3 items could not be judged")
+    assert hosts.startswith("3 items could not be judged, as task 3: http://cdn.example.com/2.png"), "each task is named once"
     assert "add cdn.example.com to the setting media_hosts" in hosts
     assert pictures.startswith("2 items")
     assert "add images.example.com to the setting media_hosts" in other

@@ -235,7 +235,8 @@ def _failures(connection: Connection, project: Project) -> Iterator[Check]:
     for kind, items in kinds.most_common(KINDS):
         number = count(items, "item")
         more = " or more" if len(rows) == LOOKED_AT else ""
-        yield Check("media", False, f"{number}{more} could not be judged, as task {latest[kind].task}: {latest[kind].reason}")
+        named = f"task {latest[kind].task}: "  # as some reasons begin themselves
+        yield Check("media", False, f"{number}{more} could not be judged, as {named}{latest[kind].reason.removeprefix(named)}")
 
 
 def _deliveries(connection: Connection, project: Project) -> Iterator[Check]:
