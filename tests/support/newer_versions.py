@@ -30,6 +30,9 @@ TIGHTENS = """
     with op.batch_alter_table("project", recreate="always" if op.get_bind().dialect.name == "sqlite" else "never") as table:
         table.alter_column("title", existing_type=sa.Text(), nullable=True)
     {slowly}
+    with op.batch_alter_table("group_member", recreate="always" if op.get_bind().dialect.name == "sqlite" else "never") as table:
+        table.alter_column("number", existing_type=sa.Integer(), nullable=True)
+    {slowly}
 """
 MIGRATIONS = (("0002", "0002_pre_when_a_secret_was_made", ADDS), ("0003", "0003_post_when_a_secret_was_made", TIGHTENS))
 MIGRATING = "in the midst of a migration"  # said by a slow version before each pause

@@ -20,6 +20,7 @@ from annotriage.store.maps import piece_to_change, pieces_around, write_piece
 from annotriage.store.mentions import DISTINCT, ERASED, Mentions
 from annotriage.store.projects import Project, hold_project
 from annotriage.store.schema import (
+    dataset,
     event,
     finding,
     gold,
@@ -107,11 +108,11 @@ def erase(connection: Connection, project: Project, items: Sequence[Doomed]) -> 
     ids = [lost.id for lost in items]
     datasets = [id for some in chunks(ids) for id in _datasets(connection, some)]
     names, tasks = _names(items)
-    mentions = Mentions(tasks, names)
     _overwrite_freed(connection)
     with recounted(connection, ids):
         for some in chunks(ids):
             connection.execute(item.delete().where(item.c.id.in_(some)))
+    mentions = Mentions(tasks, names | _off_emptied(connection, datasets))
     mark_erased(connection, project.id, tasks)
     _off_maps(connection, project, ids)
     _out_of_snapshots(connection, sorted(set(datasets)), names)
@@ -148,6 +149,22 @@ def _overwrite_freed(connection: Connection) -> None:
 
 def _datasets(connection: Connection, ids: Sequence[int]) -> list[int]:
     return list(connection.execute(select(item_dataset.c.dataset_id).where(item_dataset.c.item_id.in_(ids)).distinct()).scalars())
+
+
+def _off_emptied(connection: Connection, datasets: Collection[int]) -> set[str]:
+    """Take the values of fields off those of these datasets that have no item any more, and had them from those that they lost: their
+    names before. What was found of them stays, and new items of the same value make a dataset of their own."""
+    emptied = set[str]()
+    for some in chunks(sorted(set(datasets))):
+        # One that somebody writes at this moment is about to have another item.
+        fields = select(dataset.c.id, dataset.c.name).where(dataset.c.id.in_(some), dataset.c.kind == "field").order_by(dataset.c.id)
+        rows = connection.execute(fields.with_for_update(skip_locked=True)).all()
+        kept = set(connection.execute(select(item_dataset.c.dataset_id).where(item_dataset.c.dataset_id.in_(some)).distinct()).scalars())
+        for id, name in (row for row in rows if row[0] not in kept):
+            values = {"name": f"{name.partition('=')[0]}={ERASED} {id}"}
+            connection.execute(update(dataset).where(dataset.c.id == id).values(values))
+            emptied.add(name)
+    return emptied
 
 
 def _off_maps(connection: Connection, project: Project, ids: Sequence[int]) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, inspect, select
 
 from annotriage.errors import StoreError
 from annotriage.store.schema import needed_migration
+from annotriage.store.table_sizes import tell_sizes
 
 if TYPE_CHECKING:
     from alembic.script import Script
@@ -48,6 +49,7 @@ def upgrade(connection: Connection) -> list[str]:
     command.upgrade(config, "head")
     if connection.dialect.name == "sqlite":
         _refuse_dangling(connection)
+        tell_sizes(connection)  # a table that a migration makes anew has lost what was told of it
     needed = [script.revision for script in in_order if not _is_addition(script)][-1]
     connection.execute(needed_migration.delete())
     connection.execute(needed_migration.insert().values(revision=needed))

@@ -14,6 +14,7 @@ from typing import Any
 
 TEXT = (str, type(None))
 NUMBER = (int, type(None))
+FACTS = (dict, type(None))
 PREDICTION = {"id": int, "task?": int, "model_version?": TEXT, "result?": (list, type(None))}
 ANNOTATION = {"id": int, "result?": (list, type(None)), "parent_prediction?": NUMBER}
 TASK = {
@@ -36,7 +37,7 @@ SHAPES: tuple[tuple[str, str, Any], ...] = (
     ("GET", r"/api/tasks/?", TASKS),
     ("GET", r"/api/projects/\d+/?", PROJECT),
     ("PATCH", r"/api/projects/\d+/?", PROJECT),
-    ("GET", r"/api/projects/\d+/summary/?", {"created_labels?": (dict, type(None)), "created_labels_drafts?": (dict, type(None))}),
+    ("GET", r"/api/projects/\d+/summary/?", {"created_labels?": FACTS, "created_labels_drafts?": FACTS}),
     ("GET", r"/api/projects/\d+/model-versions/?", {"static": [{"model_version": TEXT, "count": int}]}),
     ("POST", r"/api/projects/\d+/import/predictions/?", {"created": int}),
     ("GET", r"/api/predictions/?", [PREDICTION]),
@@ -44,11 +45,13 @@ SHAPES: tuple[tuple[str, str, Any], ...] = (
     ("POST", r"/api/tasks/\d+/annotations/?", NAMED),
     ("GET", r"/api/users/?", [NAMED]),
     ("GET", r"/api/storages/?", [{"type": str}]),
-    ("GET", r"/api/dm/views/?", [{"id": int, "data?": (dict, type(None))}]),
+    ("GET", r"/api/dm/views/?", [{"id": int, "data?": FACTS}]),
     ("POST", r"/api/dm/views/?", NAMED),
     ("GET", r"/api/dm/columns/?", {"columns": [{"id": str}]}),
-    ("GET", r"/api/webhooks/?", [{"id?": NUMBER, "url?": TEXT}]),
-    ("GET", r"/api/ml/?", [{"id?": NUMBER, "url?": TEXT}]),
+    ("GET", r"/api/webhooks/?", [{"id": int, "url": str, "headers?": FACTS, "actions?": (list, type(None))}]),
+    ("GET", r"/api/ml/?", [{"id": int, "url": str, "title?": TEXT, "extra_params?": FACTS}]),
+    ("POST", r"/api/(webhooks|ml)/?", dict),
+    ("PATCH", r"/api/(webhooks|ml|tasks)/\d+/?", dict),
     ("GET", r"/api/current-user/whoami/?", dict),
     ("GET", r"/api/version/?", dict),
 )

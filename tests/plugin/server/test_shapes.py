@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 
 import pytest
+from fake_label_studio import FakeLabelStudio
+from faulty_proxy import Answer, FaultyProxy, passing
 from faulty_server import faulty
 
 from annotriage.errors import OutcomeUnknown, ToolError, ToolUnavailable
-from annotriage.labeling_tool import NewTask, Shown
+from annotriage.labeling_tool import Before, NewTask, Shown
 from annotriage_label_studio.server.client import Client
 from annotriage_label_studio.server.connection import LabelStudioProject, LabelStudioServer
 
@@ -71,6 +74,52 @@ def test_an_answer_of_a_wrong_shape_is_an_error_of_the_labeling_tool(faulty, cal
         faulty.answers = [(200, {}, wrong)]
         with contextlib.suppress(ToolError):
             CALLS[call](project)
+
+
+SET_UP = {
+    "connect": lambda project: project.connect("http://host", "annotriage", "password", "secret", "http://page", dry_run=False),
+    "disconnect": lambda project: project.disconnect("http://host", ["v1"], ["triage_route"], Before("v0", "Sequential sampling")),
+    "checks": lambda project: project.checks("http://host", "secret"),
+    "with_choice": lambda project: project.with_choice("bird"),
+    "copy_task": lambda project: project.copy_task("2", {"copy": "1"}),
+    "assign": lambda project: project.assign("For Ann", ["2"]),
+}
+WRONG_THERE = [[], {}, 3, [3], [{"id": 1, "url": None}], [{"id": 1, "url": "http://host", "title": 3, "headers": 7, "extra_params": 7}]]
+
+
+@pytest.mark.parametrize("act", SET_UP)
+def test_whichever_answer_is_of_a_wrong_shape_while_a_project_is_set_up_or_checked_it_is_told(act):
+    with FakeLabelStudio().started() as fake:
+        proxy = FaultyProxy(fake.url)
+
+        def attempt(wrong, place):
+            """With a project of its own, in which one kind of call is answered wrongly: the kinds of calls that were made."""
+            number = fake.project(CONFIG)
+            fake.import_tasks(number, [{"image": "data:,"}], tell=False)
+            project = LabelStudioProject(Client(proxy.url, fake.token), str(number), ("cat", "dog"))
+            if act == "disconnect":
+                SET_UP["connect"](project)
+            asked = []
+
+            def misled(call):
+                kind = call.method, re.sub(r"\d+", "N", call.path.partition("?")[0])
+                if kind not in asked:
+                    asked.append(kind)
+                    if len(asked) == place + 1:
+                        passing(call)
+                        return Answer(200, (("Content-Type", "application/json"),), json.dumps(wrong).encode())
+                return passing(call)
+
+            with proxy.behaving(misled), contextlib.suppress(ToolError):
+                SET_UP[act](project)
+            return asked
+
+        for wrong in WRONG_THERE:
+            place = 0
+            while place < len(attempt(wrong, place)):
+                place += 1
+            assert place
+        proxy.stop()
 
 
 def test_it_says_what_was_asked_and_what_is_wrong_and_may_pass(faulty):

@@ -281,6 +281,48 @@ def test_a_claim_that_was_written_down_as_the_database_went_away_is_given_back(p
     assert waiting(process, project) == 0
 
 
+def test_what_is_claimed_again_as_soon_as_it_was_given_back_is_judged_once_more_alone(process, connect, digits, judge, monkeypatch):
+    project, tool = connect()
+    import_tasks(process, project, tool, digits.incoming[0][:2])
+    tell_judged, writing, record, verdicts_of = process.tell_judged, process.store.writing, judging.record, judging.verdicts_of
+    judged, falls_silent = [], []
+
+    @contextmanager
+    def losing():
+        with writing() as connection:
+            yield connection
+        if falls_silent and falls_silent.pop():
+            raise OperationalError("COMMIT", {}, ConnectionError("it was written down, and nobody heard of it"))
+
+    def verdicts(reference, items, *others):
+        judged.extend(int(item.id) for item in items)
+        return verdicts_of(reference, items, *others)
+
+    def all_but_one(connection, project, reference_id, some):
+        """One cannot be written as it was drawn: an answer is on its way to it."""
+        monkeypatch.setattr(judging, "record", record)
+        return record(connection, project, reference_id, [judgement for judgement in some if judgement.item_id != 1])
+
+    def claim_at_once():
+        monkeypatch.setattr(process, "tell_judged", tell_judged)
+        assert judge.claim_ahead(), "it waits again as soon as the others are written down"
+
+    monkeypatch.setattr(judging, "verdicts_of", verdicts)
+    monkeypatch.setattr(judging, "record", all_but_one)
+    monkeypatch.setattr(process.store, "writing", losing)
+    monkeypatch.setattr(process, "tell_judged", claim_at_once)
+    assert judge.step()
+    import_tasks(process, project, tool, digits.incoming[0][2:3])
+    falls_silent.append(True)
+    with pytest.raises(OperationalError):
+        judge.claim_ahead()  # it no longer knows what it has claimed
+    assert judge.claim_ahead()
+    while judge.judge_ahead():
+        pass
+    assert sorted(judged) == [1, 1, 2, 3]
+    assert waiting(process, project) == 0
+
+
 def test_claiming_goes_on_after_an_error_that_nobody_foresaw(process, connect, digits, judge, monkeypatch):
     project, tool = connect()
     import_tasks(process, project, tool, digits.incoming[0][:2])

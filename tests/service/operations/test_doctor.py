@@ -226,6 +226,23 @@ def test_what_was_to_be_erased_and_is_not_is_told_with_the_reason(checks, proces
     assert found.found == "what was asked for is not erased yet: reference pets: a file is missing."
 
 
+def test_a_job_that_failed_is_told_until_another_one_of_its_kind_did_not(checks, process, connect):
+    project, _ = connect("3")
+
+    def ended(text, *, failed):
+        with process.store.writing() as connection:
+            jobs.queue(connection, project.id, "report")
+            job = jobs.take(connection, process.owner, ["report"])
+            jobs.finish(connection, job.id, text, failed=failed)
+
+    assert "jobs" not in checks("3")
+    ended("KeyError: nobody foresaw this", failed=True)
+    found = checks("3")["jobs"]
+    assert (found.ok, found.found) == (None, "the last of the kind 'report' failed: KeyError: nobody foresaw this")
+    ended("made", failed=False)
+    assert "jobs" not in checks("3")
+
+
 def test_webhooks_that_do_not_arrive_are_told(checks, process, connect, worker, picture, digits):
     _, tool = connect("3", sample_share=0.0)
     task = tool.add(picture(digits.incoming[0][0]))
@@ -250,7 +267,7 @@ def test_media_that_failed_are_grouped_by_what_was_wrong_and_by_host(checks, pro
         tool.add(media)
     worker.settle()
     hosts, pictures, other = (check.found for of, check in examine(lambda: process.settings) if check.name == "media")
-    assert hosts.startswith("3 items could not be judged")
+    assert hosts.startswith("3 items could not be judged, as task 3: http://cdn.example.com/2.png"), "each task is named once"
     assert "add cdn.example.com to the setting media_hosts" in hosts
     assert pictures.startswith("2 items")
     assert "add images.example.com to the setting media_hosts" in other

@@ -304,6 +304,30 @@ def test_a_look_into_the_model_that_saw_an_erased_item_keeps_nothing(process, fu
 
 
 @databases.both
+def test_a_dataset_that_the_item_alone_was_in_is_no_longer_called_by_what_it_held(process, connect):
+    project, _ = connect(dataset_fields=("patient", "ward"))
+    fields = ({"patient": "Jane Doe", "ward": "north"}, {"patient": "John Roe", "ward": "north"})
+    given = [Task(str(number), f"https://host/{number}.png", fields=of) for number, of in enumerate(fields, 7)]
+    with process.store.writing() as connection:
+        items.add_tasks(connection, project, given)
+        events.note(connection, project.id, EventKind.CERTIFIED, dataset="patient=Jane Doe", by="ann")
+    erase(process, project, ["7"], "ann")
+    assert "Jane Doe" not in everything(process)
+
+    def called():
+        with process.store.reading() as connection:
+            query = select(dataset.c.name, func.count(schema.item_dataset.c.item_id)).outerjoin(schema.item_dataset)
+            return sorted(tuple(row) for row in connection.execute(query.where(dataset.c.kind == "field").group_by(dataset.c.id)))
+
+    (erased, left), *others = called()
+    assert (erased.startswith("patient=(erased)"), left) == (True, 0)
+    assert others == [("patient=John Roe", 1), ("ward=north", 1)]
+    with process.store.writing() as connection:
+        items.add_tasks(connection, project, [Task("9", "https://host/9.png", fields=fields[0])])
+    assert ("patient=Jane Doe", 1) in called(), "another item of hers begins another one"
+
+
+@databases.both
 def test_the_same_picture_under_another_name_and_a_path_that_ends_with_its_file_go_too(process, connect, digits_reference, digits):
     kept, places = digits_reference.sample, [0, 1, 2]
     names = ("cat/scan-0815.png", "somebody else.png", "cat/other-scan-0815.png")

@@ -12,10 +12,12 @@ from sqlalchemy import select, update
 from triaged import import_tasks, judge
 from waiting import PATIENCE, wait_until
 
+from annotriage.service.guarantee import recalibrating
 from annotriage.service.operations import jobs
 from annotriage.service.operations.jobs import PUT_OFF_SECONDS, Snapshots, clean, put_off, run_jobs
+from annotriage.states import EventKind
+from annotriage.store import events, snapshots, work
 from annotriage.store import jobs as job_queries
-from annotriage.store import snapshots, work
 from annotriage.store.datasets import dataset_of
 from annotriage.store.projects import projects
 from annotriage.store.schema import dataset, delivery, snapshot
@@ -137,6 +139,31 @@ def test_queued_jobs_are_run_and_say_what_came_of_them(process, connect):
         (row,) = job_queries.jobs_of(connection, project.id)
     assert row.state == "failed"
     assert "0 items of the sample are answered" in row.text, "nobody has answered a spot check yet"
+
+
+def test_a_job_that_fails_as_nobody_foresaw_says_why_and_holds_up_no_other(process, connect, monkeypatch, caplog):
+    first, second = connect("3")[0], connect("4")[0]
+    with process.store.writing() as connection:
+        for project in (first, second):
+            job_queries.queue(connection, project.id, "recalibrate")
+
+    plain = recalibrating.recalibrate
+
+    def recalibrate(process, project, *others):
+        if project.id == first.id:
+            raise KeyError("nobody foresaw this")
+        return plain(process, project, *others)
+
+    monkeypatch.setattr(recalibrating, "recalibrate", recalibrate)
+    assert [jobs.run_queued(process) for _ in range(3)] == [True, True, False], "each once"
+    with process.store.reading() as connection:
+        found = [job_queries.latest_of(connection, project.id, "recalibrate") for project in (first, second)]
+        told = events.history(connection, first.id, limit=1)[0]
+    assert [job.state for job in found] == ["failed", "failed"]
+    assert "nobody foresaw this" in found[0].text
+    assert "0 items of the sample are answered" in found[1].text
+    assert (told.kind, told.facts) == (EventKind.RECALIBRATION_FAILED, {"error": found[0].text})
+    assert "the job 'recalibrate' failed" in caplog.text
 
 
 def test_a_job_that_ended_as_the_database_went_away_is_run_again(process, connect):

@@ -82,7 +82,7 @@ class Judge:
         process.foretold = self._expect
         self._ahead: Queue[_Claimed] = Queue(maxsize=AHEAD)
         self._models: dict[int, _Opened] = {}
-        self._at_hand: set[int] = set()  # work that is claimed, and not finished or given back
+        self._at_hand: list[set[int]] = []  # claim by claim: what one gives back may be in the next before the first has ended
         self._size = FEWEST
         self._at_once = 0  # items that the model takes in one run, as found so far
         self._draws = DrawState()
@@ -161,13 +161,14 @@ class Judge:
             self._in_doubt = True
             raise
         rows = {row.id: row for row in claim.rows}
-        self._at_hand |= {row.work_id for row in claim.rows}
+        at_hand = {row.work_id for row in claim.rows}
+        self._at_hand.append(at_hand)
         try:
             tool = self._process.tool_project(project)
             fetched = [row for row in claim.rows if row.attempts < work.GIVEN_UP]
             return _Claimed(project, tool, claim.reference_id, rows, claim.suspect, self._reader.read(tool, fetched))
         except Exception:
-            self._at_hand -= {row.work_id for row in rows.values()}
+            self._at_hand.remove(at_hand)
             self._in_doubt = True
             self._release(rows.values())
             raise
@@ -196,7 +197,7 @@ class Judge:
             self._release(claimed.rows.values())
             raise
         finally:
-            self._at_hand -= {row.work_id for row in claimed.rows.values()}
+            self._at_hand.remove({row.work_id for row in claimed.rows.values()})
             if not done:
                 self._in_doubt = True
             claimed.media.close()
@@ -208,7 +209,7 @@ class Judge:
         self._in_doubt = False  # before anything is looked at: whoever is judging may be in doubt of something else meanwhile
         try:
             with self._process.store.writing() as connection:
-                left = work.held(connection, self._process.owner) - self._at_hand
+                left = work.held(connection, self._process.owner).difference(*self._at_hand)
                 work.put_off(connection, sorted(left), time.time())
         except DATABASE_TROUBLE:
             self._in_doubt = True

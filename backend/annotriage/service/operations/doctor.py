@@ -22,7 +22,7 @@ from annotriage.service.guarantee.decisions import is_alone
 from annotriage.service.guarantee.spot_checks import DAY, OLDEST_DAYS, SKEW_SECONDS, standing
 from annotriage.service.operations.process import VISITORS, Process
 from annotriage.settings import ServiceSettings
-from annotriage.states import Failure, SpotCheckState
+from annotriage.states import Failure, JobState, SpotCheckState
 from annotriage.store import DATABASE_TROUBLE, browsing, deliveries, inbox, jobs, spot_checks, work
 from annotriage.store.database import cause
 from annotriage.store.projects import Project, projects
@@ -37,6 +37,7 @@ LATE_SECONDS = 120.0  # since the labeling tool was last read
 NOTED_SECONDS = 60.0  # the same, from which on it is said, though it may go on by itself
 LATE_POLLS = 10  # that are missed at least, where it is seldom read
 LISTED = 5  # tasks in a line
+TOLD_DAYS = 7.0  # for which a job that failed is told
 NAME = 60  # characters of a project's name
 RESTART = "It has its token and address from where annotriage serve is started, not from this shell; changed ones hold from its next start."
 
@@ -173,7 +174,7 @@ def _project(process: Process, project: Project) -> Iterator[Check]:
     yield from _stopped(project)
     with process.store.reading() as connection:
         yield _poll(project, process.settings.poll_seconds)
-        looks = (_webhooks, _unlisted, _failures, _deliveries, _erasing, _guarantee)
+        looks = (_webhooks, _unlisted, _failures, _deliveries, _erasing, _jobs, _guarantee)
         for look in looks:
             yield from look(connection, project)
     yield from _links(process, project)
@@ -235,7 +236,8 @@ def _failures(connection: Connection, project: Project) -> Iterator[Check]:
     for kind, items in kinds.most_common(KINDS):
         number = count(items, "item")
         more = " or more" if len(rows) == LOOKED_AT else ""
-        yield Check("media", False, f"{number}{more} could not be judged, as task {latest[kind].task}: {latest[kind].reason}")
+        named = f"task {latest[kind].task}: "  # as some reasons begin themselves
+        yield Check("media", False, f"{number}{more} could not be judged, as {named}{latest[kind].reason.removeprefix(named)}")
 
 
 def _deliveries(connection: Connection, project: Project) -> Iterator[Check]:
@@ -261,6 +263,14 @@ def _erasing(connection: Connection, project: Project) -> Iterator[Check]:
     asked = jobs.latest_of(connection, project.id, jobs.ERASURE)
     if asked is not None and asked.open and asked.text:
         yield Check("erasing", False, f"what was asked for is not erased yet: {asked.text}")
+
+
+def _jobs(connection: Connection, project: Project) -> Iterator[Check]:
+    """Jobs that came to nothing lately, where none of their kind has come to more since; of what is to be erased `_erasing` tells."""
+    latest = {job.kind: job for job in reversed(jobs.jobs_of(connection, project.id))}
+    for kind, job in latest.items():
+        if kind != jobs.ERASURE and job.state == JobState.FAILED and (job.finished_at or job.at) > time.time() - TOLD_DAYS * DAY:
+            yield Check("jobs", None, f"the last of the kind {kind!r} failed: {job.text}", "Ask for it again once that is put right.")
 
 
 def _guarantee(connection: Connection, project: Project) -> Iterator[Check]:
