@@ -85,7 +85,7 @@ def job_loops(process: Process) -> list[Loop]:
         ),  # needs no model, and two at once would take back each other's
         Loop(process, "near duplicates", [ProjectStep("near duplicates", put_off(process, near_duplicates.step))], QUEUED_SECONDS),
         each("maps", put_off(process, MapMaking(process).step), MAP_SECONDS),
-        each("places", Placing(process).step, PLACES_SECONDS),
+        each("places", then_rest(Placing(process).step), PLACES_SECONDS),
         queued("queued jobs", KINDS),
         queued("training", TRAINING_KINDS),
         queued("insights", INSIGHT_KINDS),
@@ -101,6 +101,16 @@ def told_elsewhere(process: Process) -> list[Loop]:
         act = partial(tell, process, way, send)
         loops.append(Loop(process, f"notices by {way}", [Step(f"notices by {way}", act)], QUEUED_SECONDS, alone=True, back_off=SOON))
     return loops
+
+
+def then_rest(act: Callable[[Project], bool]) -> Callable[[Project], bool]:
+    """What does all there is to do at once: a pause follows in any case."""
+
+    def step(project: Project) -> bool:
+        act(project)
+        return False
+
+    return step
 
 
 def put_off(process: Process, act: Callable[[Project], bool], clock: Callable[[], float] = time.monotonic) -> Callable[[Project], bool]:
