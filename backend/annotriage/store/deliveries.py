@@ -16,7 +16,23 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Float, Insert, Select, and_, bindparam, case, exists, func, null, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Insert,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    null,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from annotriage.states import DeliveryState, Time
 from annotriage.store.blindness import is_hidden, is_unnamed
@@ -159,9 +175,7 @@ _WAITING = (
     .group_by(delivery.c.state)
 )
 _ANY_SENT = (
-    select(delivery.c.item_id)
-    .where(_OF_PROJECT, delivery.c.state == DeliveryState.SENDING, delivery.c.owner == bindparam("by"))
-    .limit(1)
+    select(delivery.c.item_id).where(_OF_PROJECT, delivery.c.state == DeliveryState.SENDING, delivery.c.owner == bindparam("by")).limit(1)
 )
 _ANY_UNCREATED = (
     select(delivery.c.item_id)

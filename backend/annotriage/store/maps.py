@@ -7,7 +7,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Float, Select, and_, bindparam, case, delete, func, null, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Float,
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from annotriage.errors import UnknownError
 from annotriage.states import SPOT_CHECK, UNSETTLED
@@ -376,7 +391,10 @@ _REROUTED = select(rerouting.c.id, rerouting.c.undone_at).where(
 )
 _CHECKED = [
     select(spot_check.c.item_id, spot_check.c.state).where(spot_check.c.project_id == _OF_PROJECT, *which)
-    for which in ((spot_check.c.state.in_(UNSETTLED), spot_check.c.drawn_at > _AFTER), (spot_check.c.answered_at > _AFTER,))  # an index each
+    for which in (  # an index each
+        (spot_check.c.state.in_(UNSETTLED), spot_check.c.drawn_at > _AFTER),
+        (spot_check.c.answered_at > _AFTER,),
+    )
 ]
 _ASKED = (
     select(proposal_member.c.item_id, is_asked(proposal_member.c.item_id))

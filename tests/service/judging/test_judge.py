@@ -381,9 +381,7 @@ def first_held_up(monkeypatch, until, happened):
     monkeypatch.setattr(judging, "current_draw", drawing)
 
 
-def test_the_model_runs_the_next_claim_while_the_last_one_is_written_down(
-    process, connect, digits, judge, one_at_a_time, monkeypatch
-):
+def test_the_model_runs_the_next_claim_while_the_last_one_is_written_down(process, connect, digits, judge, one_at_a_time, monkeypatch):
     project, tool = connect(sample_share=0.0, audit_share=0.0)
     import_tasks(process, project, tool, digits.incoming[0][:2])
     load, ran, happened = judging.load_kept_model, [], []

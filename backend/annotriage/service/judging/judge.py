@@ -132,7 +132,7 @@ class Judge:
         return claimed is not None
 
     def judge_ahead(self) -> bool:
-        """Judge what was claimed; whether anything was. For two threads: the second begins as the first one's items are all on their way."""
+        """Judge what was claimed; whether anything was. For two threads: one begins as all items of the other's claim are on their way."""
         with ExitStack() as turn:
             turn.enter_context(self._turn)
             if self._process.stopping.is_set():
@@ -290,9 +290,7 @@ class Judge:
         with self._process.store.writing() as connection:
             work.release(connection, [row.work_id for row in rows], time.time() + AGAIN_SECONDS)
 
-    def _run(
-        self, claimed: _Claimed, opened: _Opened, before: threading.Event, turn: ExitStack
-    ) -> tuple[list[Judgement], dict[int, int]]:
+    def _run(self, claimed: _Claimed, opened: _Opened, before: threading.Event, turn: ExitStack) -> tuple[list[Judgement], dict[int, int]]:
         """The judgements of claimed items; and those to be tried again, with how often they were tried. before, turn: as of `_judge`."""
         reference, settings = opened.reference, opened.settings
         later: dict[int, int] = {}

@@ -35,8 +35,8 @@ from annotriage.store.snapshots import Changed
 NICENESS = 10
 IDLE_SECONDS = 1.0
 STOP_SECONDS = 1.5  # for a part in the middle of something; what it leaves undone is done again
-LEAST_SECONDS = 3.0  # between two snapshots of a dataset while its items stream in,
-LARGE, LARGE_SECONDS = 20_000, 10.0  # and of one with so many items;
+LEAST_SECONDS, GROWN = 3.0, 1.5  # between two snapshots of a dataset while its items stream in, if there are so many times as many,
+MOST_SECONDS = 10.0  # and if there are not;
 REST = 3.0  # in any case so many times what the last one took
 KINDS = ("recalibrate", jobs.LIMITS, reports.REPORT, reports.ATLAS, jobs.LABEL_AUDIT, jobs.VERSIONS, jobs.ERASURE)
 QUEUED_SECONDS = 2.0
@@ -165,7 +165,7 @@ class Snapshots:
         last = self._taken.get(dataset.id)
         if last is None:
             return True
-        pause = (LARGE_SECONDS if dataset.total > LARGE else LEAST_SECONDS) if streaming else 0.0
+        pause = (LEAST_SECONDS if dataset.total >= GROWN * last.counted.total else MOST_SECONDS) if streaming else 0.0
         return last.counted != dataset and time.monotonic() >= last.at + max(pause, REST * last.seconds)
 
 
