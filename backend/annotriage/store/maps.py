@@ -159,7 +159,7 @@ def _map(values: dict[str, Any]) -> Map:
 
 
 # Made once, as all that is asked every few seconds: to make one takes longer than to execute it.
-_OF_PROJECT = bindparam("of_project")
+_OF_PROJECT: BindParameter[int] = bindparam("of_project")
 _NEWEST = (
     select(*columns_of(map_, Map))
     .where(map_.c.project_id == _OF_PROJECT, map_.c.method == bindparam("of_method"), map_.c.state == bindparam("in_state"))
@@ -286,8 +286,11 @@ def scored_ids(connection: Connection, project: Project) -> list[int]:
 def rows_of(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[Drawn]:
     """What is drawn of items, by id."""
     given = {"of_project": project.id, "of_reference": project.reference_id}
-    found = (row for ids in chunks(item_ids) for row in connection.execute(_DRAWN, given | {"these": ids}))
-    return [Drawn(*row[:4], list(labels_of(row[4]) or ()), *row[5:]) for row in found]
+    found = []
+    for ids in chunks(item_ids):
+        for *first, labels, outlier_score, class_score, source_score, dataset_id, at in connection.execute(_DRAWN, given | {"these": ids}):
+            found.append(Drawn(*first, list(labels_of(labels) or ()), outlier_score, class_score, source_score, dataset_id, at))
+    return found
 
 
 def judged_since(connection: Connection, project: Project, at: float) -> list[tuple[int, float]]:
