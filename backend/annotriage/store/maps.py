@@ -288,8 +288,8 @@ def rows_of(connection: Connection, project: Project, item_ids: Sequence[int]) -
     given = {"of_project": project.id, "of_reference": project.reference_id}
     found = []
     for ids in chunks(item_ids):
-        for *first, labels, outlier_score, class_score, source_score, dataset_id, at in connection.execute(_DRAWN, given | {"these": ids}):
-            found.append(Drawn(*first, list(labels_of(labels) or ()), outlier_score, class_score, source_score, dataset_id, at))
+        for id, compressed, nearest, route, labels, *rest in connection.execute(_DRAWN, given | {"these": ids}):
+            found.append(Drawn(id, compressed, nearest, route, list(labels_of(labels) or ()), *rest))
     return found
 
 
