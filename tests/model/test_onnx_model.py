@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 from annotriage.errors import ModelError
 from annotriage.model import candidate_layers, load_model, model_files
+from annotriage.model.outputs import SHARED, Threads, pool
 
 
 def tensors(net, batch, *names):
@@ -661,3 +663,14 @@ def test_float16_takes_weights_that_lie_in_a_file_of_their_own(net, onnx_spec):
 def test_bfloat16_of_an_onnx_model_is_refused(net, onnx_spec):
     with pytest.raises(ModelError, match='onnxruntime computes in float16, not in bfloat16; set "float16"'):
         load_model(onnx_spec(small_conv_net(net), "logits", precision="bfloat16"))
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("count", [2, 3])
+def test_pooling_in_several_threads_changes_no_digit(count, channels_last):
+    values = rows(7, 24, 40, 50) + 3
+    assert values.nbytes >= SHARED
+    with ThreadPoolExecutor(count) as executor:
+        found = pool(values, 2, channels_last, Threads(executor, count))
+        assert executor._threads, "they were used"
+    assert np.array_equal(found, pool(values, 2, channels_last))

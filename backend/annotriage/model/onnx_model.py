@@ -9,6 +9,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from typing import Any
 
@@ -20,7 +21,7 @@ from annotriage.errors import ModelError
 from annotriage.model.cores import cores
 from annotriage.model.layers import channels_last, choose, listed, tensor_of
 from annotriage.model.onnx_graph import Graph, read_graph
-from annotriage.model.outputs import find_reading, probe_batch, refused_batch, run_in_batches, whole_in_batches
+from annotriage.model.outputs import Threads, find_reading, probe_batch, refused_batch, run_in_batches, whole_in_batches
 from annotriage.model.spec import ModelSpec, hash_files
 from annotriage.model.types import Array, Layer, Outputs, Whole
 
@@ -37,6 +38,8 @@ class OnnxModel:
         self.hash = hash_files(graph.files)
         self._tensors = (choice.logits, *map(tensor_of, choice.layers))
         self.device, self._threads = device, threads
+        count = threads or cores()
+        self._pooling = Threads(ThreadPoolExecutor(count, "pool"), count)
         self._session = self._session_of(graph, self._tensors)
         self._input = graph.input
         self._dtype = _DTYPES.get(self._session.get_inputs()[0].type)
@@ -60,7 +63,7 @@ class OnnxModel:
 
     def run(self, batch: Array) -> Outputs:
         """Outputs for (N, ...) inputs, any N. Raises ModelError if the runtime refuses the batch."""
-        return run_in_batches(self._forward, batch, self.fixed_batch, self._reading)
+        return run_in_batches(self._forward, batch, self.fixed_batch, self._reading, self._pooling)
 
     def run_whole(self, batch: Array) -> Whole:
         """As `run`, with maps as they are, channels first."""

@@ -9,7 +9,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -56,28 +57,32 @@ def stream(
     stages: Stages | None = None,
     size: BatchSize | None = None,
     begun: threading.Event | None = None,
+    running: Executor | None = None,
 ) -> Iterator[Batch]:
     """Run all items through the model, in their order; every item comes out in exactly one batch.
 
     A broken item has its problem named and leaves the others alone. Pictures are kept at the size of a thumbnail.
     stages: where to note how long reading, decoding, the model, and the wait for them took. size: what an earlier stream found of the
     model's batch size, to go on with. begun: set as the first batch is decoded: what else there is to do holds up nothing from then on.
+    running: one thread for the model, by default one of the stream's own. Streams that share it take turns, batch by batch.
     """
     stages = stages or Stages()
     workers = decoding_threads(settings)
     size = size or BatchSize(model, settings)
     waiting: deque[Future[Batch]] = deque()
-    with ThreadPoolExecutor(workers, "decode") as decoding, ThreadPoolExecutor(1, "model") as running:
+    own = nullcontext(running) if running is not None else ThreadPoolExecutor(1, "model")
+    with ThreadPoolExecutor(workers, "decode") as decoding, own as runs:
         try:
             for asked, piece in in_batches(items, size, stages):
                 decoded = decoding.submit(decode, piece, model, settings, stages)
-                waiting.append(running.submit(_run, model, piece, decoded, size, stages, asked, begun))
+                waiting.append(runs.submit(_run, model, piece, decoded, size, stages, asked, begun))
                 if len(waiting) > (min(workers, GROWING_AHEAD) if size.growing else workers):
                     yield _awaited(waiting.popleft(), stages)
             while waiting:
                 yield _awaited(waiting.popleft(), stages)
         finally:
-            running.shutdown(wait=False, cancel_futures=True)
+            for left in waiting:
+                left.cancel()
             decoding.shutdown(wait=False, cancel_futures=True)
             if size.note and size.note not in model.notes:
                 model.notes = (*model.notes, size.note)

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, bindparam, exists, func, select
 
 from annotriage.states import SpotCheckKind
 from annotriage.store.blindness import is_hidden
 from annotriage.store.counters import chunks
+from annotriage.store.database import among, labels_of, stored
 from annotriage.store.projects import Project
 from annotriage.store.schema import item, item_dataset, point, spot_check, twin, verdict
 
@@ -116,17 +117,19 @@ def recent_points(connection: Connection, project: Project, most: int) -> list[b
 def points_of(connection: Connection, reference_id: int, item_ids: Sequence[int]) -> dict[int, Point]:
     """The points of these items, by id."""
     found: dict[int, Point] = {}
-    columns = (point.c.item_id, point.c.compressed, verdict.c.labels, func.coalesce(item.c.external_id, item.c.marker).label("name"))
-    query = (
-        select(*columns)
-        .select_from(point)
-        .join(verdict, (verdict.c.item_id == point.c.item_id) & (verdict.c.reference_id == point.c.reference_id))
-        .join(item, item.c.id == point.c.item_id)
-        .where(point.c.reference_id == reference_id)
-    )
     for ids in chunks(item_ids):
-        found |= {row.item_id: Point(*row) for row in connection.execute(query.where(point.c.item_id.in_(ids)))}
+        for id, compressed, labels, name in connection.execute(_POINTS, {"of_reference": reference_id, "these": ids}):
+            found[id] = Point(id, compressed, list(labels_of(labels) or ()), name)
     return found
+
+
+_POINTS = (
+    select(point.c.item_id, point.c.compressed, stored(verdict.c.labels), func.coalesce(item.c.external_id, item.c.marker))
+    .select_from(point)
+    .join(verdict, (verdict.c.item_id == point.c.item_id) & (verdict.c.reference_id == point.c.reference_id))
+    .join(item, item.c.id == point.c.item_id)
+    .where(point.c.reference_id == bindparam("of_reference"), point.c.item_id.in_(among("these")))
+)
 
 
 def points_to_search(connection: Connection, project: Project) -> Iterator[tuple[list[int], list[bytes]]]:

@@ -16,7 +16,23 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Select, and_, bindparam, case, exists, func, null, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Insert,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    null,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from annotriage.states import DeliveryState, Time
 from annotriage.store.blindness import is_hidden, is_unnamed
@@ -146,12 +162,28 @@ _RESTORED = select(project_table.c.id).where(project_table.c.id.in_(among("these
 
 def waiting(connection: Connection, project_id: int) -> dict[str, Waiting]:
     """The deliveries of a project that are due and not finished yet, by their states."""
-    query = (
-        select(delivery.c.state, func.count(), func.min(delivery.c.at))
-        .where(delivery.c.project_id == project_id, delivery.c.state.in_(UNFINISHED), delivery.c.not_before <= time.time())
-        .group_by(delivery.c.state)
-    )
-    return {state: Waiting(int(count), float(since)) for state, count, since in connection.execute(query)}
+    given = {"of_project": project_id, "now": time.time()}
+    return {state: Waiting(int(count), float(since)) for state, count, since in connection.execute(_WAITING, given)}
+
+
+# Made once, as they are asked several times a second while items stream in: to make one takes longer than to execute it.
+_OF_PROJECT = delivery.c.project_id == bindparam("of_project")
+_IS_DUE = delivery.c.not_before <= bindparam("now", type_=Float)
+_WAITING = (
+    select(delivery.c.state, func.count(), func.min(delivery.c.at))
+    .where(_OF_PROJECT, delivery.c.state.in_(UNFINISHED), _IS_DUE)
+    .group_by(delivery.c.state)
+)
+_ANY_SENT = (
+    select(delivery.c.item_id).where(_OF_PROJECT, delivery.c.state == DeliveryState.SENDING, delivery.c.owner == bindparam("by")).limit(1)
+)
+_ANY_UNCREATED = (
+    select(delivery.c.item_id)
+    .join(item, item.c.id == delivery.c.item_id)
+    .where(_OF_PROJECT, delivery.c.state == DeliveryState.PENDING, _IS_DUE, delivery.c.reference_id == bindparam("of_reference"))
+    .where(item.c.external_id.is_(None))
+    .limit(1)
+)
 
 
 def due_items(connection: Connection, project_id: int, state: str, owner: str, most: int) -> tuple[int, list[int]]:
@@ -181,8 +213,7 @@ def take_unlinked(connection: Connection, project_id: int, owner: str, most: int
 
 def any_sent_by(connection: Connection, project_id: int, owner: str) -> bool:
     """Whether this owner is sending anything, as far as the store knows."""
-    mine = (delivery.c.project_id == project_id, delivery.c.state == DeliveryState.SENDING, delivery.c.owner == owner)
-    return connection.execute(select(delivery.c.item_id).where(*mine).limit(1)).first() is not None
+    return connection.execute(_ANY_SENT, {"of_project": project_id, "by": owner}).first() is not None
 
 
 def any_unlinked(connection: Connection, project_id: int) -> bool:
@@ -194,7 +225,8 @@ def any_unlinked(connection: Connection, project_id: int) -> bool:
 
 def any_uncreated(connection: Connection, project: Project) -> bool:
     """Whether `take_uncreated` may find something."""
-    return connection.execute(_uncreated(project, None).limit(1)).first() is not None
+    given = {"of_project": project.id, "of_reference": project.reference_id, "now": time.time()}
+    return connection.execute(_ANY_UNCREATED, given).first() is not None
 
 
 def take_uncreated(connection: Connection, project: Project, owner: str, most: int, most_bytes: int) -> list[Uncreated]:
@@ -396,7 +428,7 @@ def _hold(connection: Connection, taken: Sequence[Due], owner: str, *, sending: 
         connection.execute(update(delivery).where(*mine).values(values))
 
 
-def _uncreated(project: Project, owner: str | None) -> Select[*tuple[Any, ...]]:
+def _uncreated(project: Project, owner: str) -> Select[*tuple[Any, ...]]:
     due = (
         *_due(project.id, (DeliveryState.PENDING,), owner),
         delivery.c.reference_id == project.reference_id,

@@ -7,13 +7,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, delete, func, literal, null, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Float,
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from annotriage.errors import UnknownError
 from annotriage.states import SPOT_CHECK, UNSETTLED
 from annotriage.store.blindness import is_asked, is_blind, is_hidden, is_unnamed
 from annotriage.store.counters import chunks
-from annotriage.store.database import columns_of, insert
+from annotriage.store.database import among, columns_of, insert, labels_of, stored
 from annotriage.store.locks import lock_items
 from annotriage.store.map_points import KINDS, Piece, pack, unpack
 from annotriage.store.projects import Project
@@ -111,7 +126,8 @@ def is_asked_for(connection: Connection, project_id: int, method: str) -> bool:
 
 def newest(connection: Connection, project_id: int, method: str, state: str = "ready") -> Map | None:
     """The latest map of a method in that state."""
-    return next(iter(_maps(connection, project_id, map_.c.method == method, map_.c.state == state, limit=1)), None)
+    row = connection.execute(_NEWEST, {"of_project": project_id, "of_method": method, "in_state": state}).one_or_none()
+    return None if row is None else _map(dict(row._mapping))
 
 
 def latest_attempt(connection: Connection, project_id: int, method: str) -> Map | None:
@@ -134,12 +150,22 @@ def ready_maps(connection: Connection, project_id: int, method: str) -> list[Map
 
 def _maps(connection: Connection, project_id: int, *which: ColumnElement[bool], limit: int | None = None) -> list[Map]:
     query = select(*columns_of(map_, Map)).where(map_.c.project_id == project_id, *which).order_by(map_.c.id.desc()).limit(limit)
-    found = []
-    for row in connection.execute(query):
-        values = dict(row._mapping)
-        empty = {"frame": row.frame or [], "names": row.names or {}, "finished_at": row.finished_at or 0.0}
-        found.append(Map(**values | empty))
-    return found
+    return [_map(dict(row._mapping)) for row in connection.execute(query)]
+
+
+def _map(values: dict[str, Any]) -> Map:
+    empty = {"frame": values["frame"] or [], "names": values["names"] or {}, "finished_at": values["finished_at"] or 0.0}
+    return Map(**values | empty)
+
+
+# Made once, as all that is asked every few seconds: to make one takes longer than to execute it.
+_OF_PROJECT: BindParameter[int] = bindparam("of_project")
+_NEWEST = (
+    select(*columns_of(map_, Map))
+    .where(map_.c.project_id == _OF_PROJECT, map_.c.method == bindparam("of_method"), map_.c.state == bindparam("in_state"))
+    .order_by(map_.c.id.desc())
+    .limit(1)
+)
 
 
 def begin(connection: Connection, project: Project, method: str, seed: int) -> int:
@@ -259,14 +285,18 @@ def scored_ids(connection: Connection, project: Project) -> list[int]:
 
 def rows_of(connection: Connection, project: Project, item_ids: Sequence[int]) -> list[Drawn]:
     """What is drawn of items, by id."""
-    return [Drawn(*row) for ids in chunks(item_ids) for row in connection.execute(_rows(project).where(verdict.c.item_id.in_(ids)))]
+    given = {"of_project": project.id, "of_reference": project.reference_id}
+    found = []
+    for ids in chunks(item_ids):
+        for id, compressed, nearest, route, labels, *rest in connection.execute(_DRAWN, given | {"these": ids}):
+            found.append(Drawn(id, compressed, nearest, route, list(labels_of(labels) or ()), *rest))
+    return found
 
 
 def judged_since(connection: Connection, project: Project, at: float) -> list[tuple[int, float]]:
     """(item id, when) of what was judged after a moment, by id; a little from before it, too: a verdict may have been on its way."""
-    query = select(verdict.c.item_id, verdict.c.at).join(item, item.c.id == verdict.c.item_id)
-    query = query.where(_on_map(project), verdict.c.at > at - OVERLAP).order_by(verdict.c.item_id)
-    return [(int(id), float(when)) for id, when in connection.execute(query)]
+    given = {"of_project": project.id, "of_reference": project.reference_id, "after": at - OVERLAP}
+    return [(id, when) for id, when in connection.execute(_JUDGED, given)]
 
 
 def routes_of_items(connection: Connection, item_ids: Sequence[int]) -> list[int]:
@@ -278,29 +308,22 @@ def routes_of_items(connection: Connection, item_ids: Sequence[int]) -> list[int
 
 def latest_verdict(connection: Connection, project: Project) -> float:
     """When the last item of a project was judged under its reference; 0 before the first."""
-    mine = (verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id)
-    return float(connection.execute(select(func.max(verdict.c.at)).where(*mine)).scalar_one() or 0.0)
+    mine = {"of_project": project.id, "of_reference": project.reference_id}
+    return float(connection.execute(_LATEST, mine).scalar_one() or 0.0)
 
 
 def rerouted_since(connection: Connection, project: Project, at: float) -> set[tuple[int, float | None]]:
     """What people sent to review or back after a moment, or undid: (its id, when it was undone)."""
-    later = or_(rerouting.c.at > at - OVERLAP, rerouting.c.undone_at > at - OVERLAP)
-    query = select(rerouting.c.id, rerouting.c.undone_at).where(rerouting.c.project_id == project.id, rerouting.c.n > 0, later)
-    return {(id, undone_at) for id, undone_at in connection.execute(query)}
+    given = {"of_project": project.id, "after": at - OVERLAP}
+    return {(id, undone_at) for id, undone_at in connection.execute(_REROUTED, given)}
 
 
 def checked_since(connection: Connection, project: Project, at: float) -> set[tuple[int, str]]:
     """What people answer blind: (item id, state), of the spot checks that were drawn after a moment and are open, or that were answered
     after it, and of the look-alikes about which people are asked, or were: nobody writes down since when."""
-    mine = (spot_check.c.project_id == project.id,)
-    drawn = (spot_check.c.state.in_(UNSETTLED), spot_check.c.drawn_at > at - OVERLAP)
-    found: set[tuple[int, str]] = set()
-    for which in (drawn, (spot_check.c.answered_at > at - OVERLAP,)):  # an index each
-        query = select(spot_check.c.item_id, spot_check.c.state).where(*mine, *which)
-        found |= {(id, state) for id, state in connection.execute(query)}
-    of_groups = select(proposal_member.c.item_id, is_asked(proposal_member.c.item_id)).join(proposal).distinct()
-    of_groups = of_groups.where(proposal.c.project_id == project.id, proposal_member.c.place < proposal.c.asked)
-    return found | {(id, "asked" if asked else "not asked") for id, asked in connection.execute(of_groups)}
+    given = {"of_project": project.id, "after": at - OVERLAP}
+    found: set[tuple[int, str]] = {(id, state) for query in _CHECKED for id, state in connection.execute(query, given)}
+    return found | {(id, "asked" if asked else "not asked") for id, asked in connection.execute(_ASKED, given)}
 
 
 # -- training items
@@ -353,16 +376,38 @@ def nearest_of(connection: Connection, item_id: int, reference_id: int) -> list[
 
 
 def _on_map(project: Project) -> Any:
-    return and_(
-        verdict.c.project_id == project.id,
-        verdict.c.reference_id == project.reference_id,
-        verdict.c.score.is_not(None),
-        ~item.c.gone,
-        ~item.c.labelled,
+    return and_(verdict.c.project_id == project.id, verdict.c.reference_id == project.reference_id, *_HAS_PLACE)
+
+
+_HAS_PLACE = (verdict.c.score.is_not(None), ~item.c.gone, ~item.c.labelled)
+_MINE = (verdict.c.project_id == _OF_PROJECT, verdict.c.reference_id == bindparam("of_reference"))
+_AFTER: BindParameter[float] = bindparam("after", type_=Float)
+_JUDGED = (
+    select(verdict.c.item_id, verdict.c.at)
+    .join(item, item.c.id == verdict.c.item_id)
+    .where(*_MINE, *_HAS_PLACE, verdict.c.at > _AFTER)
+    .order_by(verdict.c.item_id)
+)
+_LATEST = select(func.max(verdict.c.at)).where(*_MINE)
+_REROUTED = select(rerouting.c.id, rerouting.c.undone_at).where(
+    rerouting.c.project_id == _OF_PROJECT, rerouting.c.n > 0, or_(rerouting.c.at > _AFTER, rerouting.c.undone_at > _AFTER)
+)
+_CHECKED = [
+    select(spot_check.c.item_id, spot_check.c.state).where(spot_check.c.project_id == _OF_PROJECT, *which)
+    for which in (  # an index each
+        (spot_check.c.state.in_(UNSETTLED), spot_check.c.drawn_at > _AFTER),
+        (spot_check.c.answered_at > _AFTER,),
     )
+]
+_ASKED = (
+    select(proposal_member.c.item_id, is_asked(proposal_member.c.item_id))
+    .join(proposal)
+    .distinct()
+    .where(proposal.c.project_id == _OF_PROJECT, proposal_member.c.place < proposal.c.asked)
+)
 
 
-def _rows(project: Project) -> Select[Any]:
+def _drawn() -> Select[Any]:
     same = and_(point.c.item_id == verdict.c.item_id, point.c.reference_id == verdict.c.reference_id)
     blind = is_hidden(verdict.c.item_id)
     hidden = or_(blind, is_unnamed(verdict.c.item_id))
@@ -373,13 +418,16 @@ def _rows(project: Project) -> Select[Any]:
             point.c.compressed,
             point.c.nearest,
             case((is_blind(verdict.c.item_id), SPOT_CHECK), else_=verdict.c.route).label("route"),
-            case((hidden, literal([], verdict.c.labels.type)), else_=verdict.c.labels),
+            case((hidden, null()), else_=stored(verdict.c.labels)),
             *scores,
             item.c.shown_dataset_id.label("dataset_id"),
             verdict.c.at,
         )
         .join(point, same)
         .join(item, item.c.id == verdict.c.item_id)
-        .where(_on_map(project))
+        .where(*_MINE, *_HAS_PLACE, verdict.c.item_id.in_(among("these")))
         .order_by(verdict.c.item_id)
     )
+
+
+_DRAWN = _drawn()

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Float, Integer, Select, and_, 
 
 from annotriage.store import deliveries, jobs
 from annotriage.store.counters import chunks
-from annotriage.store.database import among, insert, read_once
+from annotriage.store.database import among, columns_of, insert, read_once
 from annotriage.store.locks import lock_items
 from annotriage.store.schema import delivery, field_write, heartbeat, item, project, work
 
@@ -282,5 +282,7 @@ def bury(connection: Connection, owners: Sequence[str]) -> None:
 
 def registered(connection: Connection) -> list[Heartbeat]:
     """All processes that were started and not taken leave of."""
-    query = select(*(heartbeat.c[name] for name in Heartbeat.__dataclass_fields__)).order_by(heartbeat.c.role, heartbeat.c.started_at)
-    return [Heartbeat(**row._mapping) for row in connection.execute(query)]
+    return [Heartbeat(*row) for row in connection.execute(_REGISTERED)]
+
+
+_REGISTERED = select(*columns_of(heartbeat, Heartbeat)).order_by(heartbeat.c.role, heartbeat.c.started_at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -93,7 +94,7 @@ def test_who_waits_for_an_item_has_it_claimed_at_once(process, connect, digits, 
     process.called = Called()
     with monkeypatch.context() as patient:
         patient.setattr(judging, "IDLE_SECONDS", 1e6)  # by itself it would never look again
-        claims, _ = judge.loops()
+        claims, *_ = judge.loops()
     claiming = threading.Thread(target=claims.run, daemon=True)
     claiming.start()
     assert paused.wait(PATIENCE)
@@ -110,7 +111,7 @@ def test_who_waits_for_an_item_has_it_claimed_at_once(process, connect, digits, 
 def test_an_error_that_nobody_foresaw_ends_no_thread_and_keeps_no_claim(process, connect, digits, judge, monkeypatch):
     project, tool = connect()
     import_tasks(process, project, tool, digits.incoming[0][:2])
-    claims, judges = judge.loops()
+    claims, judges, *_ = judge.loops()
     assert isinstance(judges, Loop)
     real, failing = judging.current_draw, [True]
 
@@ -124,7 +125,7 @@ def test_an_error_that_nobody_foresaw_ends_no_thread_and_keeps_no_claim(process,
     judges.round()
     assert waiting(process, project) == 2
     due_now(process)
-    claims, judges = judge.loops()
+    claims, judges, *_ = judge.loops()
     assert claims.round()
     judges.round()
     assert waiting(process, project) == 0
@@ -242,7 +243,7 @@ def test_what_could_not_be_written_down_is_judged_again_once_the_database_is_bac
     project, tool = connect()
     import_tasks(process, project, tool, digits.incoming[0][:3])
     for _ in range(work.GIVEN_UP + 1):  # nothing is held against the items
-        claims, judging = judge.loops()
+        claims, judging, *_ = judge.loops()
         assert claims.round()
         with outages.unusable(process.settings.database):
             assert not judging.round()
@@ -272,10 +273,10 @@ def test_a_claim_that_was_written_down_as_the_database_went_away_is_given_back(p
             raise OperationalError("COMMIT", {}, ConnectionError("it was written down, and nobody heard of it"))
 
     monkeypatch.setattr(process.store, "writing", losing)
-    claims, judges = judge.loops()
+    claims, judges, *_ = judge.loops()
     assert not claims.round()
     due_now(process)
-    claims, judges = judge.loops()  # what failed is tried again
+    claims, judges, *_ = judge.loops()  # what failed is tried again
     assert claims.round()
     judges.round()
     assert waiting(process, project) == 0
@@ -334,10 +335,10 @@ def test_claiming_goes_on_after_an_error_that_nobody_foresaw(process, connect, d
         return real(project)
 
     monkeypatch.setattr(process, "tool_project", tool_project)
-    claims, _ = judge.loops()
+    claims, *_ = judge.loops()
     assert not claims.round()
     due_now(process)
-    claims, judges = judge.loops()
+    claims, judges, *_ = judge.loops()
     assert claims.round()
     judges.round()
     assert waiting(process, project) == 0
@@ -384,6 +385,85 @@ def test_memory_that_was_short_for_one_claim_is_remembered_for_the_next(process,
     (model,) = opened
     assert count(process, verdict) == 70
     assert [asked for asked in model.asked if asked > 20] == [32]
+
+
+@pytest.fixture
+def one_at_a_time(judge, monkeypatch):
+    """Claims of one item each, judged by the judge's own threads from `start` on; the worker is stopped when the test ends."""
+    monkeypatch.setattr(judging, "CLAIMED", 1)
+    _, *loops = judge.loops()
+    threads = [threading.Thread(target=loop.run) for loop in loops]
+
+    def start():
+        while judge.claim_ahead():
+            pass
+        for thread in threads:
+            thread.start()
+
+    yield start
+    judge._process.stopping.set()
+    for thread in threads:
+        thread.join()
+
+
+def first_held_up(monkeypatch, until, happened):
+    """Let the first verdicts be written down only once `until` holds; what is written and drawn is noted."""
+    record, draw = judging.record, judging.current_draw
+
+    def recording(*given):
+        if not happened:
+            wait_until(until, what="for the next claim")
+        happened.append("written")
+        return record(*given)
+
+    def drawing(*given):
+        happened.append("drawn") if happened else None
+        return draw(*given)
+
+    monkeypatch.setattr(judging, "record", recording)
+    monkeypatch.setattr(judging, "current_draw", drawing)
+
+
+def test_the_model_runs_the_next_claim_while_the_last_one_is_written_down(process, connect, digits, judge, one_at_a_time, monkeypatch):
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
+    import_tasks(process, project, tool, digits.incoming[0][:2])
+    load, ran, happened = judging.load_kept_model, [], []
+
+    def counted(*given):
+        ran.append(Short(load(*given), 20))
+        return ran[-1]
+
+    monkeypatch.setattr(judging, "load_kept_model", counted)
+    first_held_up(monkeypatch, lambda: ran[0].asked == [1, 1], happened)
+    one_at_a_time()
+    wait_until(lambda: waiting(process, project) == 0, what="for both to be judged")
+    assert happened == ["written", "drawn", "written"], "spot checks are drawn from what is written down of the claim before"
+
+
+def test_what_a_worker_may_have_died_of_is_judged_while_nothing_else_is(process, connect, digits, judge, one_at_a_time, monkeypatch):
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
+    import_tasks(process, project, tool, digits.incoming[0][:2])
+    with process.store.writing() as connection:
+        suspect = work_table.update().where(work_table.c.id == select(func.max(work_table.c.id)).scalar_subquery())
+        connection.execute(suspect.values(attempts=work.SUSPECT))
+    begin, happened = work.begin, []
+
+    def beginning(*given):
+        happened.append("begun")
+        return begin(*given)
+
+    monkeypatch.setattr(work, "begin", beginning)
+    taken_at = []
+
+    def taken_a_moment_ago():
+        if judge._ahead.empty():
+            taken_at.append(time.monotonic())
+        return taken_at and time.monotonic() > taken_at[0] + 0.3
+
+    first_held_up(monkeypatch, taken_a_moment_ago, happened)
+    one_at_a_time()
+    wait_until(lambda: waiting(process, project) == 0, what="for both to be judged")
+    assert happened == ["written", "begun", "drawn", "written"]
 
 
 def share_for(process, project, count, state):

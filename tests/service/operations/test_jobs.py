@@ -100,6 +100,24 @@ def test_while_items_stream_in_there_are_three_seconds_between_snapshots(process
     assert taken(process)["all"].n == 15
 
 
+def test_while_items_stream_in_a_dataset_that_has_hardly_grown_waits_ten_seconds(process, connect, digits, monkeypatch):
+    project, tool = connect()
+    clock = [1000.0]
+    monkeypatch.setattr(jobs.time, "monotonic", lambda: clock[0])
+    import_tasks(process, project, tool, digits.incoming[0][:10])
+    judge(process)
+    taking = Snapshots(process)
+    taking.step(project)
+    import_tasks(process, project, tool, digits.incoming[0][10:14])
+    judge(process)
+    import_tasks(process, project, tool, digits.incoming[0][14:20])  # still to be judged
+    clock[0] += 9.9
+    assert not taking.step(project)
+    clock[0] += 0.2
+    assert taking.step(project)
+    assert taken(process)["all"].n == 14
+
+
 def test_a_snapshot_is_not_taken_again_for_counts_that_it_cannot_explain(process, connect, digits):
     project, tool = connect()
     import_tasks(process, project, tool, digits.incoming[0][:10])

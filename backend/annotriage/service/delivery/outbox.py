@@ -68,7 +68,7 @@ class Delivery:
                 return True
             done = self._reading_back.step(project, tool, waiting)
             if project.problem is None:
-                done |= self._create(project, tool, waiting) | self._send(project, tool) | self._show(project, tool)
+                done |= self._create(project, tool, waiting) | self._send(project, tool, waiting) | self._show(project, tool)
         except Exception:
             self._let_go(project)
             raise
@@ -82,12 +82,13 @@ class Delivery:
 
     # -- sending
 
-    def _send(self, project: Project, tool: ToolProject) -> bool:
+    def _send(self, project: Project, tool: ToolProject, waiting: Mapping[str, Waiting]) -> bool:
+        pending = waiting.get(DeliveryState.PENDING)
+        if pending is None:
+            return False
         with self._process.store.reading() as connection:
-            pending = deliveries.waiting(connection, project.id).get(DeliveryState.PENDING)
-            if pending is None or (
-                pending.count < MOST and self._collects(project, pending) and work.waiting(connection, project.id, project.reference_id)
-            ):
+            collects = pending.count < MOST and self._collects(project, pending)
+            if collects and work.waiting(connection, project.id, project.reference_id, 1):
                 return False
             most, owner = self._most.get(project.id, MOST), self._process.owner
             reference_id, ids = deliveries.due_items(connection, project.id, DeliveryState.PENDING, owner, most)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from queue import Empty, Queue
 
@@ -73,12 +73,20 @@ class _Opened:
 
 
 class Judge:
-    """Judges whatever is due: one thread claims, and has media fetched ahead, another one judges what is claimed."""
+    """Judges whatever is due: one thread claims, and has media fetched ahead; two judge what is claimed, one claim after the other.
+
+    Two, so that the model never waits: while one still judges and writes down the last of its claim, the next one's is decoded and run.
+    """
 
     def __init__(self, process: Process) -> None:
         self._process = process
         self._reader = MediaReader(process.settings, process.server)
         self._drawing = ThreadPoolExecutor(1, "draw")
+        self._running = ThreadPoolExecutor(1, "model")
+        self._turn = threading.Lock()  # whose items go into the model
+        self._written = threading.Event()  # what was claimed before is judged and written down, or given back
+        self._written.set()
+        self._ran_until = 0.0  # when the model had run the last claim
         process.foretold = self._expect
         self._ahead: Queue[_Claimed] = Queue(maxsize=AHEAD)
         self._models: dict[int, _Opened] = {}
@@ -90,7 +98,7 @@ class Judge:
         self._in_doubt = False  # whether more may be claimed than is at hand: the database went away over it
 
     def loops(self) -> list[Loop]:
-        """Claiming and judging, side by side."""
+        """Claiming and judging, side by side; the judging in two threads."""
         return [
             Loop(
                 self._process,
@@ -101,7 +109,7 @@ class Judge:
                 source=self._process.store,
                 wait=self._until_called,
             ),
-            Loop(self._process, "judge", [Step("judging", self.judge_ahead)], 0.0, back_off=SOON),
+            *(Loop(self._process, name, [Step("judging", self.judge_ahead)], 0.0, back_off=SOON) for name in ("judge", "judge beside")),
         ]
 
     def _until_called(self, seconds: float) -> None:
@@ -124,24 +132,31 @@ class Judge:
         return claimed is not None
 
     def judge_ahead(self) -> bool:
-        """Judge what was claimed; whether anything was."""
-        try:
-            claimed = self._ahead.get(timeout=IDLE_SECONDS)
-        except Empty:
-            return False
-        self._judge(claimed)
+        """Judge what was claimed; whether anything was. For two threads: one begins as all items of the other's claim are on their way."""
+        with ExitStack() as turn:
+            turn.enter_context(self._turn)
+            if self._process.stopping.is_set():
+                return False
+            try:
+                claimed = self._ahead.get(timeout=IDLE_SECONDS)
+            except Empty:
+                return False
+            self._judge(claimed, turn)
         return True
 
     def step(self) -> bool:
         """Judge one claim, if there is one."""
         claimed = self._claim()
         if claimed is not None:
-            self._judge(claimed)
+            with ExitStack() as turn:
+                turn.enter_context(self._turn)
+                self._judge(claimed, turn)
         return claimed is not None
 
     def close(self) -> None:
         """Let go of all connections; what is claimed is given back as the process takes leave."""
         self._drawing.shutdown(wait=False, cancel_futures=True)
+        self._running.shutdown(wait=False, cancel_futures=True)
         self._reader.close()
 
     def _claim(self) -> _Claimed | None:
@@ -173,18 +188,26 @@ class Judge:
             self._release(rows.values())
             raise
 
-    def _judge(self, claimed: _Claimed) -> None:
-        """Judge what was claimed. Whatever fails, nothing stays claimed: it is tried again."""
+    def _judge(self, claimed: _Claimed, turn: ExitStack) -> None:
+        """Judge what was claimed. Whatever fails, nothing stays claimed: it is tried again.
+
+        turn: is closed as soon as the next claim may begin.
+        """
         done = False
+        before, self._written = self._written, threading.Event()
+        written = self._written
         try:
             opened = self.open(claimed.reference_id)
             self._left.pop(claimed.reference_id, None)
             if claimed.suspect:
+                before.wait()  # nothing else is at hand while it is judged
                 with self._process.store.writing() as connection:
                     work.begin(connection, self._process.owner, [row.work_id for row in claimed.rows.values()])
             began = time.monotonic()
-            found, later = self._run(claimed, opened)
-            self._size = max(FEWEST, int(CLAIM_SECONDS * len(claimed.rows) / max(1e-3, time.monotonic() - began)))
+            found, later = self._run(claimed, opened, before, turn)
+            now = time.monotonic()
+            took = now - max(began, self._ran_until)  # the model may have been at the last claim until then
+            self._size, self._ran_until = max(FEWEST, int(CLAIM_SECONDS * len(claimed.rows) / max(1e-3, took))), now
             self._at_once = opened.size.size
             self._record(claimed, found, later)
             done = True
@@ -200,6 +223,7 @@ class Judge:
             self._at_hand.remove({row.work_id for row in claimed.rows.values()})
             if not done:
                 self._in_doubt = True
+            written.set()
             claimed.media.close()
 
     def _clear_doubt(self) -> None:
@@ -267,8 +291,8 @@ class Judge:
         with self._process.store.writing() as connection:
             work.release(connection, [row.work_id for row in rows], time.time() + AGAIN_SECONDS)
 
-    def _run(self, claimed: _Claimed, opened: _Opened) -> tuple[list[Judgement], dict[int, int]]:
-        """The judgements of claimed items; and those to be tried again, with how often they were tried."""
+    def _run(self, claimed: _Claimed, opened: _Opened, before: threading.Event, turn: ExitStack) -> tuple[list[Judgement], dict[int, int]]:
+        """The judgements of claimed items; and those to be tried again, with how often they were tried. before, turn: as of `_judge`."""
         reference, settings = opened.reference, opened.settings
         later: dict[int, int] = {}
         found = [
@@ -277,8 +301,9 @@ class Judge:
             if row.attempts >= work.GIVEN_UP
         ]
         begun = threading.Event()
-        drawing = self._drawing.submit(self._draw, claimed, begun)
-        batches = stream(opened.model, self._items(claimed, reference, later, found), settings, size=opened.size, begun=begun)
+        drawing = self._drawing.submit(self._draw, claimed, begun, before)
+        items = self._items(claimed, reference, later, found, turn)
+        batches = stream(opened.model, items, settings, size=opened.size, begun=begun, running=self._running)
         try:
             for batch in gathered(batches, reference):
                 found += judged_batch(claimed.project, claimed.rows, reference, drawing.result(), batch, settings)
@@ -286,13 +311,19 @@ class Judge:
             begun.set()
         return found, later
 
-    def _draw(self, claimed: _Claimed, begun: threading.Event) -> Draw:
-        """The draw for what is claimed, made while the model runs: until then it would only hold up those who fetch and decode."""
+    def _draw(self, claimed: _Claimed, begun: threading.Event, before: threading.Event) -> Draw:
+        """The draw for what is claimed, made while the model runs: until then it would only hold up those who fetch and decode.
+
+        What was claimed before is written down by then: it counts in how many wait, and where spot checks stand.
+        """
         begun.wait()
+        before.wait()
         with self._process.store.reading() as connection:
             return current_draw(connection, claimed.project, claimed.reference_id, list(claimed.rows), self._draws)
 
-    def _items(self, claimed: _Claimed, reference: Reference, later: dict[int, int], found: list[Judgement]) -> Iterator[Item]:
+    def _items(
+        self, claimed: _Claimed, reference: Reference, later: dict[int, int], found: list[Judgement], turn: ExitStack
+    ) -> Iterator[Item]:
         """The items whose media are there; the others are noted for later, after a few tries as failed for the time being."""
         for row, item in claimed.media:
             if isinstance(item, Item):
@@ -304,6 +335,8 @@ class Judge:
             if row.tries + 1 == FAILED_AFTER or last:
                 problem = Problem(item.failure, f"{item}" + ("" if last else " It is tried again by itself."))
                 found.append(failed(row, failed_verdict(reference, Item(str(row.id), None), problem)))
+        if not claimed.suspect:
+            turn.close()
 
     def open(self, reference_id: int) -> _Opened:
         """A reference with its model, loaded once; of two at most, the present one and the next.

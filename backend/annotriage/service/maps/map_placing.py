@@ -20,6 +20,8 @@ from annotriage.store.projects import Project
 from annotriage.store.reroutings import items_of
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from annotriage.service.operations.process import Process
     from annotriage.store.maps import Drawn, Map
 
@@ -51,6 +53,38 @@ class Placed:
         return at < len(self.ids) and int(self.ids[at]) == id
 
 
+class _Look:
+    """What one look at a project reads for its first map, and then has at hand for the others: mostly the same is new on all of them."""
+
+    def __init__(self, process: Process, project: Project) -> None:
+        self._process, self._project = process, project
+        self._latest: float | None = None
+        self._judged: dict[float, list[tuple[int, float]]] = {}
+        self._rows: dict[tuple[int, ...], tuple[Sequence[Drawn], Array]] = {}
+
+    def latest(self, connection: Connection) -> float:
+        """When the last item was judged."""
+        if self._latest is None:
+            self._latest = maps.latest_verdict(connection, self._project)
+        return self._latest
+
+    def judged_since(self, connection: Connection, at: float) -> list[tuple[int, float]]:
+        """As of the store."""
+        if at not in self._judged:
+            self._judged[at] = maps.judged_since(connection, self._project, at)
+        return self._judged[at]
+
+    def rows_of(self, ids: Sequence[int]) -> tuple[Sequence[Drawn], Array]:
+        """What is drawn of items, and where they lie, (N, n). Their nearest training items are kept by then."""
+        key = tuple(ids)
+        if key not in self._rows:
+            rows = rows_of(self._process, self._project, ids)
+            points = points_of(rows)
+            keep_nearest(self._process, self._project.reference_id, rows, points)
+            self._rows = {key: (rows, points)}
+        return self._rows[key]
+
+
 class Placing:
     """Keeps the newest maps of all projects up to date. What a map's places are is read once."""
 
@@ -60,21 +94,20 @@ class Placing:
 
     def step(self, project: Project) -> bool:
         """Put on the newest maps what was judged since, and show what people sent elsewhere or check; whether anything was."""
-        done = False
-        for method in LAYOUTS:
-            with self._process.store.reading() as connection:
-                found = maps.newest(connection, project.id, method)
-            if found is not None and found.reference_id == project.reference_id:
-                done |= self._place(project, found)
-        return done
+        with self._process.store.reading() as connection:
+            found = [maps.newest(connection, project.id, method) for method in LAYOUTS]
+        own = [row for row in found if row is not None and row.reference_id == project.reference_id]
+        look = _Look(self._process, project)
+        done = [self._place(project, row, look) for row in own]
+        return any(done)
 
-    def _place(self, project: Project, map_row: Map) -> bool:
+    def _place(self, project: Project, map_row: Map, look: _Look) -> bool:
         """Verdicts may be written a little later than they say: for a while after the last one, all of that while are looked at."""
         store = self._process.store
         with store.reading() as connection:
-            latest = maps.latest_verdict(connection, project)
+            latest = look.latest(connection)
             quiet = latest <= map_row.read_until and time.time() > latest + maps.OVERLAP
-            judged = [] if quiet else maps.judged_since(connection, project, map_row.read_until)
+            judged = [] if quiet else look.judged_since(connection, map_row.read_until)
             said = maps.rerouted_since(connection, project, map_row.at)
             checks = maps.checked_since(connection, project, map_row.at)  # what is hidden of them, or is not any more
         if not judged and not said and not checks:
@@ -90,7 +123,7 @@ class Placing:
         new = [id for (id, _), on_it in zip(judged, known, strict=True) if not on_it]
         frame, names = Frame.of(map_row.frame), Names.of(map_row.names)
         for start in range(0, len(new), AT_ONCE):
-            self._add(project, map_row, rows_of(self._process, project, new[start : start + AT_ONCE]), placed, frame, names)
+            self._add(map_row, *look.rows_of(new[start : start + AT_ONCE]), placed, frame, names)
         if changed:
             self._change(project, map_row, sorted(changed), placed, frame, names)
         if latest > map_row.read_until or new:
@@ -98,12 +131,10 @@ class Placing:
                 maps.change_map(connection, map_row.id, read_until=max(latest, map_row.read_until), names=names.as_dict())
         return bool(new)
 
-    def _add(self, project: Project, map_row: Map, rows: Sequence[Drawn], placed: Placed, frame: Frame, names: Names) -> None:
+    def _add(self, map_row: Map, rows: Sequence[Drawn], points: Array, placed: Placed, frame: Frame, names: Names) -> None:
         if not rows:
             return
-        points = points_of(rows)
         own = place(points, placed.anchors, placed.places)
-        keep_nearest(self._process, project.reference_id, rows, points)
         with self._process.store.writing() as connection:
             last = maps.pieces(connection, map_row.id)[-1]
             grows = last.number != maps.TRAINING and last.n + len(rows) <= TAIL

@@ -35,8 +35,8 @@ from annotriage.store.snapshots import Changed
 NICENESS = 10
 IDLE_SECONDS = 1.0
 STOP_SECONDS = 1.5  # for a part in the middle of something; what it leaves undone is done again
-LEAST_SECONDS = 3.0  # between two snapshots of a dataset while its items stream in,
-LARGE, LARGE_SECONDS = 20_000, 10.0  # and of one with so many items;
+LEAST_SECONDS, GROWN = 3.0, 1.5  # between two snapshots of a dataset while its items stream in, if there are so many times as many,
+MOST_SECONDS = 10.0  # and if there are not;
 REST = 3.0  # in any case so many times what the last one took
 KINDS = ("recalibrate", jobs.LIMITS, reports.REPORT, reports.ATLAS, jobs.LABEL_AUDIT, jobs.VERSIONS, jobs.ERASURE)
 QUEUED_SECONDS = 2.0
@@ -85,7 +85,7 @@ def job_loops(process: Process) -> list[Loop]:
         ),  # needs no model, and two at once would take back each other's
         Loop(process, "near duplicates", [ProjectStep("near duplicates", put_off(process, near_duplicates.step))], QUEUED_SECONDS),
         each("maps", put_off(process, MapMaking(process).step), MAP_SECONDS),
-        each("places", Placing(process).step, PLACES_SECONDS),
+        each("places", then_rest(Placing(process).step), PLACES_SECONDS),
         queued("queued jobs", KINDS),
         queued("training", TRAINING_KINDS),
         queued("insights", INSIGHT_KINDS),
@@ -101,6 +101,16 @@ def told_elsewhere(process: Process) -> list[Loop]:
         act = partial(tell, process, way, send)
         loops.append(Loop(process, f"notices by {way}", [Step(f"notices by {way}", act)], QUEUED_SECONDS, alone=True, back_off=SOON))
     return loops
+
+
+def then_rest(act: Callable[[Project], bool]) -> Callable[[Project], bool]:
+    """What does all there is to do at once: a pause follows in any case."""
+
+    def step(project: Project) -> bool:
+        act(project)
+        return False
+
+    return step
 
 
 def put_off(process: Process, act: Callable[[Project], bool], clock: Callable[[], float] = time.monotonic) -> Callable[[Project], bool]:
@@ -155,7 +165,7 @@ class Snapshots:
         last = self._taken.get(dataset.id)
         if last is None:
             return True
-        pause = (LARGE_SECONDS if dataset.total > LARGE else LEAST_SECONDS) if streaming else 0.0
+        pause = (LEAST_SECONDS if dataset.total >= GROWN * last.counted.total else MOST_SECONDS) if streaming else 0.0
         return last.counted != dataset and time.monotonic() >= last.at + max(pause, REST * last.seconds)
 
 
