@@ -72,7 +72,7 @@ def blueprint(predictor: Predictor, authenticated: Callable[[], bool], is_webhoo
             detail = "The predictions are being made and will be delivered to the project without being asked for."
             return _problem(503, "Not yet", detail, {"Retry-After": str(RETRY_AFTER)})
         version, shown = answer
-        control = _control(str(body.get("label_config", "")), predictor.classes_of(project), tuple(predictor.control))
+        control = _control(str(body.get("label_config", "")), predictor.classes_of(project, version), tuple(predictor.control))
         choices = {label: _choice(label, control) for prediction in shown for label in prediction.labels or ()}
         return _json({"results": results_of(shown, control, choices, version), "model_version": version})
 

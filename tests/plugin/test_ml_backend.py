@@ -27,7 +27,7 @@ class Service:
 
     control = ()
 
-    def classes_of(self, project):
+    def classes_of(self, project, version):
         return ("Tibia", "Femoral side")
 
     def version_of(self, project):

@@ -234,8 +234,8 @@ class Predictor(Protocol):
     def control(self) -> Sequence[str]:
         """Names of the controls that models answer, as the setting has them."""
 
-    def classes_of(self, project: str) -> tuple[str, ...]:
-        """The classes of the project's model. Raises UnknownError if the project is not connected."""
+    def classes_of(self, project: str, version: str) -> tuple[str, ...]:
+        """The classes of the model behind a version that the project shows. Raises UnknownError if the project is not connected."""
 
     def version_of(self, project: str) -> str | None:
         """The version that the project shows; None if it is not connected."""

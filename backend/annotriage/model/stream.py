@@ -88,6 +88,15 @@ def stream(
                 model.notes = (*model.notes, size.note)
 
 
+def at_once(model: Model, items: list[Item], settings: Settings, size: BatchSize) -> Batch:
+    """Items as one batch, in the thread that asks: of a single one, threads that hand it on take longer than they save.
+
+    size: as of `stream`.
+    """
+    stages = Stages()
+    return _batch(model, items, decode(items, model, settings, stages), size, stages, size.size)
+
+
 def together(batches: Sequence[Batch]) -> Batch:
     """Batches, one at least, as a single one."""
     if len(batches) == 1:
@@ -157,9 +166,14 @@ def _run(
     begun: threading.Event | None,
 ) -> Batch:
     with stages.timed(Stage.STARVE):
-        found, tensors = loading.result()
+        decoded = loading.result()
     if begun is not None:
         begun.set()
+    return _batch(model, items, decoded, size, stages, asked)
+
+
+def _batch(model: Model, items: list[Item], decoded: Decoded, size: BatchSize, stages: Stages, asked: int) -> Batch:
+    found, tensors = decoded
     started = time.perf_counter()
     problems = [result if isinstance(result, Problem) else None for result in found]
     rows = [row for row, problem in enumerate(problems) if problem is None]

@@ -44,6 +44,7 @@ from annotriage.store.schema import project as project_table
 
 ANSWERED_SECONDS = 10.0  # until a prediction that the tool took itself can be read back,
 ANSWERED_EACH = 0.3  # and more for each further one of the same request: it stores them one after the other
+FRESH_SECONDS = 3.0  # for which one such mark is as good as the next: what is answered within them is stored long before it is read back
 AGREED_SECONDS = 5.0  # between two readings of an unknown outcome that must agree
 UNFINISHED = (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.UNKNOWN, DeliveryState.ANSWERED, DeliveryState.STALE)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, bindparam, select, update
 
+from annotriage.states import DeliveryState
 from annotriage.store.counters import chunks
+from annotriage.store.deliveries import ANSWERED_SECONDS, FRESH_SECONDS
 from annotriage.store.schema import delivery, item, project, reference, work
 
 
@@ -15,23 +18,27 @@ from annotriage.store.schema import delivery, item, project, reference, work
 class Known:
     """A task that can be answered: its prediction as it was, or will be, delivered. labels: what annotators see, None hides it.
 
-    state, trust: None of a task that people had answered before triage saw it; nothing is delivered for it.
+    state, trust: None of a task that people had answered before triage saw it; nothing is delivered for it. fresh: it was marked as taken
+    by the tool just now.
     """
 
     item_id: int
     state: str | None
     labels: Sequence[str] | None
     trust: float | None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What the store has on tasks of one project. by_task: those that are judged, or that people had labelled before."""
+    """What the store has on tasks of one project. by_task: those that are judged, or that people had labelled before. there: those that
+    were taken in."""
 
     version: str
     reference_id: int
     watch: bool
     by_task: dict[str, Known]
+    there: set[str]
 
 
 # Built once: putting it together takes longer than running it.
@@ -46,6 +53,8 @@ _KNOWN = (
         delivery.c.state,
         delivery.c.labels,
         delivery.c.trust,
+        delivery.c.owner,
+        delivery.c.not_before,
     )
     .select_from(project)
     .join(reference, reference.c.id == project.c.reference_id)
@@ -66,9 +75,14 @@ def known_predictions(connection: Connection, external_id: str, tasks: Sequence[
     for some in chunks(tasks):
         for row in connection.execute(_KNOWN, {"project": external_id, "tasks": list(some)}):
             if found is None:
-                found = Predictions(row.prediction_version, row.reference_id, row.watch, {})
-            if row.id is not None and (row.labelled or row.state is not None):
-                found.by_task[row.external_id] = Known(row.id, row.state, row.labels, row.trust)
+                found = Predictions(row.prediction_version, row.reference_id, row.watch, {}, set())
+            if row.id is None:
+                continue
+            found.there.add(row.external_id)
+            if row.labelled or row.state is not None:
+                marked = row.state == DeliveryState.ANSWERED and row.owner is None
+                fresh = marked and row.not_before > time.time() + ANSWERED_SECONDS - FRESH_SECONDS
+                found.by_task[row.external_id] = Known(row.id, row.state, row.labels, row.trust, fresh)
         if found is None:
             return None
     return found

@@ -132,9 +132,15 @@ def _front() -> Select[float]:
 
 def places_of_checks(connection: Connection, project: Project) -> list[float]:
     """The places of the spot checks that wait, as trusts, of so many as people may be handed in a day."""
-    mine = (spot_check.c.project_id == project.id, spot_check.c.state.in_(UNSETTLED))
-    query = select(item.c.trust).join(spot_check, spot_check.c.item_id == item.c.id).where(*mine, item.c.trust.is_not(None))
-    return list(connection.execute(query.limit(DAYS_WORK)).scalars())
+    return list(connection.execute(_PLACES, {"of_project": project.id}).scalars())
+
+
+_PLACES = (
+    select(item.c.trust)
+    .join(spot_check, spot_check.c.item_id == item.c.id)
+    .where(spot_check.c.project_id == bindparam("of_project"), spot_check.c.state.in_(UNSETTLED), item.c.trust.is_not(None))
+    .limit(DAYS_WORK)
+)
 
 
 @read_once

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, func,
 from annotriage.states import SETTLED, UNSETTLED, AnswerState, Route, SpotCheckKind, SpotCheckState, Time
 from annotriage.store.blindness import has_answer, shown_verdict
 from annotriage.store.counters import chunks, recounted
-from annotriage.store.database import texts
+from annotriage.store.database import among, texts
 from annotriage.store.gold import is_copy, is_source
 from annotriage.store.items import AnsweredItem
 from annotriage.store.places import put_in_place
@@ -179,14 +179,19 @@ def move(connection: Connection, moves: Sequence[Move]) -> list[int]:
 
 def unsettled(connection: Connection, item_ids: Sequence[int]) -> frozenset[int]:
     """Which of these items are spot checks that wait for people's answers."""
-    query = select(spot_check.c.item_id).where(spot_check.c.state.in_(UNSETTLED))
-    return frozenset(id for ids in chunks(item_ids) for id in connection.execute(query.where(spot_check.c.item_id.in_(ids))).scalars())
+    return frozenset(id for ids in chunks(item_ids) for id in connection.execute(_UNSETTLED, {"these": ids}).scalars())
 
 
 def drawn_for_none(connection: Connection, item_ids: Sequence[int]) -> frozenset[int]:
     """Which of these items may become no spot check, as another answer than a person's own stands on their tasks, or did, or is to."""
-    query = select(item.c.id).where(has_answer(item.c.id), ~exists().where(spot_check.c.item_id == item.c.id))
-    return frozenset(id for ids in chunks(item_ids) for id in connection.execute(query.where(item.c.id.in_(ids))).scalars())
+    return frozenset(id for ids in chunks(item_ids) for id in connection.execute(_FOR_NONE, {"these": ids}).scalars())
+
+
+# Made once, as every claim of the worker asks: to make them takes longer than to answer them.
+_UNSETTLED = select(spot_check.c.item_id).where(spot_check.c.state.in_(UNSETTLED), spot_check.c.item_id.in_(among("these")))
+_FOR_NONE = select(item.c.id).where(
+    has_answer(item.c.id), ~exists().where(spot_check.c.item_id == item.c.id), item.c.id.in_(among("these"))
+)
 
 
 def waiting(connection: Connection, project_id: int) -> list[int]:
@@ -328,14 +333,19 @@ def datasets_of(connection: Connection, project_id: int) -> list[int]:
 
 def automatic_per_week(connection: Connection, project_id: int, reference_id: int) -> int:
     """How many items a reference labelled by itself in the last seven days; counted among the last 2,000, which is enough to know."""
-    last = (
-        select(verdict.c.judged)
-        .where(verdict.c.project_id == project_id, verdict.c.reference_id == reference_id, verdict.c.at > time.time() - WEEK)
-        .order_by(verdict.c.at.desc())
-        .limit(COUNTED)
-        .subquery()
-    )
-    return int(connection.execute(select(func.count()).select_from(last).where(last.c.judged == Route.AUTO)).scalar_one())
+    given = {"of_project": project_id, "of_reference": reference_id, "since": time.time() - WEEK}
+    return int(connection.execute(_AUTOMATIC, given).scalar_one())
+
+
+_LAST = (
+    select(verdict.c.judged)
+    .where(verdict.c.project_id == bindparam("of_project"), verdict.c.reference_id == bindparam("of_reference"))
+    .where(verdict.c.at > bindparam("since"))
+    .order_by(verdict.c.at.desc())
+    .limit(COUNTED)
+    .subquery()
+)
+_AUTOMATIC = select(func.count()).select_from(_LAST).where(_LAST.c.judged == Route.AUTO)
 
 
 def sample_size(connection: Connection, project_id: int) -> tuple[int, int]:

@@ -172,6 +172,8 @@ _FINISH = work.delete().where(work.c.id.in_(among("these")), work.c.owner.is_not
 
 def put_off(connection: Connection, work_ids: Sequence[int], until: float, *, tried: bool = False) -> None:
     """Give items back, to be taken again at `until`. tried: their media could not be had this time."""
+    if not work_ids:  # most often
+        return
     values = {"owner": None, "lease_until": None, "not_before": until, "attempts": 0, "tries": work.c.tries + int(tried)}
     for ids in chunks(work_ids):
         connection.execute(update(work).where(work.c.id.in_(ids)).values(values))

@@ -154,9 +154,41 @@ def test_the_worker_is_told_of_a_new_task_before_it_is_written_down(triaged, pro
     assert predictor.predictions("1", records([first])) is None
     assert predictor.predictions("1", records([second])) is None
     assert told == [
-        ([Foretold("1", project.classes, first.id, first.media)], []),
-        ([Foretold("1", project.classes, second.id, second.media)], [first.id]),
+        ([Foretold("1", project.classes, first.id, first.media, project.reference_id)], []),
+        ([Foretold("1", project.classes, second.id, second.media, project.reference_id)], [first.id]),
     ]
+
+
+def test_of_a_task_that_a_worker_may_have_died_of_the_worker_is_told_to_fetch_alone(triaged, process, predictor, picture, digits):
+    project, tool, _ = triaged
+    task = tool.add(picture(digits.incoming[0][40]))
+    told = []
+    process.foretell = told.extend
+    for _ in range(2):
+        assert predictor.predictions("1", records([task])) is None
+    assert [one.reference_id for one in told] == [project.reference_id, None]
+
+
+def test_what_somebody_waits_for_is_answered_before_delivery_can_send_it(triaged, process, predictor, worker, monkeypatch, picture, digits):
+    process.settings = replace(process.settings, predict_seconds=LONG)
+    project, tool, tasks = triaged
+    before = delivery_states(process, project)
+    other, task = (tool.add(picture(digits.incoming[0][number])) for number in (41, 40))
+    worker.follow()  # it finds both, and nobody waits for the other
+    process.foretell = lambda told: [process.foretold(one) for one in told]
+
+    def judge_and_deliver():
+        worker.judge.step()
+        assert delivery_states(process, project) == before | {"pending": 1, "answered": 1}
+        worker.delivery.step()
+        monkeypatch.setattr(process.store, "writing", None)  # what is marked is not marked again
+
+    process.call_worker = judge_and_deliver
+    version, (shown,) = predictor.predictions("1", records([task]))
+    monkeypatch.undo()
+    assert (version, shown.labels) == (project.version, (digits.incoming[1][40],))
+    assert (len(tool.shown(task.id, version)), len(tool.shown(other.id, version))) == (0, 1)
+    assert len(tasks) + 1 == sum(n for state, n in delivery_states(process, project).items() if state != "answered")
 
 
 def test_a_task_that_is_not_judged_in_time_is_delivered_later(triaged, process, predictor, worker, monkeypatch, picture, digits):

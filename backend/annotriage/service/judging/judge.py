@@ -10,8 +10,10 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, nullcontext, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from queue import Empty, Queue
 
 from annotriage.data import Item, Problem
@@ -22,7 +24,7 @@ from annotriage.errors import AnnotriageError, MismatchError, ModelError, Unknow
 from annotriage.labeling_tool import ToolProject
 from annotriage.model import Model
 from annotriage.model.batch_size import BatchSize
-from annotriage.model.stream import Batch, decoding_threads, stream
+from annotriage.model.stream import Batch, at_once, decoding_threads, stream
 from annotriage.service.judging.check_assignment import Draw, DrawState, current_draw, failed, judgements
 from annotriage.service.judging.kept_model import load_kept_model, refuse_changed
 from annotriage.service.judging.media import MediaReader, Reading
@@ -32,7 +34,7 @@ from annotriage.service.operations.loops import SOON, Loop, Step
 from annotriage.service.operations.process import Process
 from annotriage.settings import Settings
 from annotriage.states import EventKind, Failure
-from annotriage.store import DATABASE_TROUBLE, work
+from annotriage.store import DATABASE_TROUBLE, deliveries, work
 from annotriage.store.counters import chunks
 from annotriage.store.events import note
 from annotriage.store.projects import Project, change_project, get_project
@@ -43,6 +45,7 @@ FEWEST, CLAIMED = 32, 256  # items at a time, at first and at most, unless the m
 CLAIM_SECONDS = 1.0  # about so much work, since what one worker has claimed no other can take
 RECORDED = 128  # verdicts in one transaction: some 20 ms
 IDLE_SECONDS = 0.1
+MOST_AWAITED = 1_000  # tasks that somebody is known to wait for
 AHEAD = 2  # claims whose media are being fetched while another one is judged
 TROUBLE_SECONDS = 30.0
 AGAIN_SECONDS = 2.0  # after a failure that nobody foresaw
@@ -72,6 +75,14 @@ class _Opened:
     size: BatchSize
 
 
+@dataclass(frozen=True)
+class _Early:
+    """What a model made of one medium before its item was claimed; the item in the batch is not known yet."""
+
+    opened: _Opened
+    batch: Batch
+
+
 class Judge:
     """Judges whatever is due: one thread claims, and has media fetched ahead; two judge what is claimed, one claim after the other.
 
@@ -92,8 +103,11 @@ class Judge:
         self._models: dict[int, _Opened] = {}
         self._at_hand: list[set[int]] = []  # claim by claim: what one gives back may be in the next before the first has ended
         self._size = FEWEST
+        self._awaited: dict[tuple[str, str, str], float] = {}  # tasks that somebody waits for, by project, task and media; until when
+        self._called = False  # whether somebody waits for what is due now
         self._at_once = 0  # items that the model takes in one run, as found so far
         self._draws = DrawState()
+        self._alone = threading.Lock()  # held by what runs early, and by a suspect: it would be taken for what the worker dies of
         self._left: dict[int, tuple[float, set[int]]] = {}  # references whose model does not run here: until when, and what was left
         self._in_doubt = False  # whether more may be claimed than is at hand: the database went away over it
 
@@ -113,20 +127,50 @@ class Judge:
         ]
 
     def _until_called(self, seconds: float) -> None:
-        self._process.called.wait(seconds)
+        self._called = self._process.called.wait(seconds)
         self._process.called.clear()
 
     def _expect(self, foretold: Foretold) -> None:
-        """Have media fetched whose item is being written down: most of the time until it is claimed they are on their way."""
+        """Have media fetched, and run through the model, whose item is being written down: of the time that takes nobody waits then."""
+        self._await(foretold)
         with suppress(AnnotriageError):  # whatever is wrong with it is told when it is claimed
-            self._reader.expect(self._process.named_project(foretold.project, foretold.classes), foretold.task, foretold.media)
+            now = foretold.reference_id is not None and not self._at_hand  # else it waits for its turn in any case
+            opened = self._models.get(foretold.reference_id or 0) if now else None
+            make = None if opened is None else partial(self._run_early, opened, f"task {foretold.task}")
+            self._reader.expect(self._process.named_project(foretold.project, foretold.classes), foretold.task, foretold.media, make)
+
+    def _await(self, foretold: Foretold) -> None:
+        """Remember for whom somebody waits, for as long as that may be."""
+        now = time.monotonic()
+        for key in [key for key, until in list(self._awaited.items()) if until < now]:
+            self._awaited.pop(key, None)
+        if len(self._awaited) < MOST_AWAITED:
+            self._awaited[foretold.project, foretold.task, foretold.media] = now + self._process.settings.predict_seconds
+
+    def _is_awaited(self, project: Project, row: ClaimedItem) -> bool:
+        until = self._awaited.pop((project.external_id, row.external_id or "", row.media), 0.0)
+        return time.monotonic() < until
+
+    def _run_early(self, opened: _Opened, where: str, content: bytes) -> _Early | None:
+        """What the model makes of a medium whose item is not claimed yet; None where that is left to the claim.
+
+        A verdict comes of it under a claim alone, of this very item and reference.
+        """
+        if not self._alone.acquire(blocking=False):
+            return None
+        try:
+            batch = at_once(opened.model, [Item("", content, path=where)], opened.settings, opened.size)
+        finally:
+            self._alone.release()
+        return _Early(opened, batch) if batch.rows else None  # what is wrong with it is told when it is claimed
 
     def claim_ahead(self) -> bool:
         """Claim the next items, unless enough are claimed already; whether there were any. For one thread alone."""
         self._reader.forget_unread()
         if self._ahead.full():
             return False
-        claimed = self._claim()
+        called, self._called = self._called, False
+        claimed = self._claim(called)
         if claimed is not None:
             self._ahead.put(claimed)
         return claimed is not None
@@ -159,13 +203,15 @@ class Judge:
         self._running.shutdown(wait=False, cancel_futures=True)
         self._reader.close()
 
-    def _claim(self) -> _Claimed | None:
+    def _claim(self, called: bool = False) -> _Claimed | None:
+        """The next claim, if there is one. called: whether somebody says that there is."""
         store = self._process.store
         self._clear_doubt()
         left = [id for id, (until, _) in list(self._left.items()) if time.monotonic() < until]
-        with store.reading() as connection:
-            if not work.anything_due(connection, left):
-                return None
+        if not called:
+            with store.reading() as connection:
+                if not work.anything_due(connection, left):
+                    return None
         try:
             with store.writing() as connection:
                 claim = work.claim(connection, self._process.owner, min(self._size, max(CLAIMED, self._at_once)), left)
@@ -193,6 +239,10 @@ class Judge:
 
         turn: is closed as soon as the next claim may begin.
         """
+        with self._alone if claimed.suspect else nullcontext():
+            self._judge_now(claimed, turn)
+
+    def _judge_now(self, claimed: _Claimed, turn: ExitStack) -> None:
         done = False
         before, self._written = self._written, threading.Event()
         written = self._written
@@ -249,6 +299,10 @@ class Judge:
                 done = [judgement.item_id for judgement in some]
                 if claimed.reference_id in present.references:  # else another one has taken over meanwhile
                     done = record(connection, present, claimed.reference_id, some)
+                    if claimed.reference_id == present.reference_id:
+                        # Whoever waits takes them at once, before delivery can, and need not write that down any more.
+                        awaited = [id for id in done if self._is_awaited(project, claimed.rows[id])]
+                        deliveries.answered(connection, claimed.reference_id, awaited)
                 work.finish(connection, [claimed.rows[id].work_id for id in done if id not in later])
                 left = {judgement.item_id for judgement in some}.difference(done, later)
                 work.put_off(connection, [claimed.rows[id].work_id for id in sorted(left)], time.time())
@@ -301,18 +355,22 @@ class Judge:
             if row.attempts >= work.GIVEN_UP
         ]
         begun = threading.Event()
+        if len(claimed.rows) == 1:
+            begun.set()
         drawing = self._drawing.submit(self._draw, claimed, begun, before)
-        items = self._items(claimed, reference, later, found, turn)
+        early: list[Batch] = []
+        items = self._items(claimed, opened, later, found, early, turn)
         batches = stream(opened.model, items, settings, size=opened.size, begun=begun, running=self._running)
         try:
-            for batch in gathered(batches, reference):
+            for batch in gathered(chain(batches, early), reference):
                 found += judged_batch(claimed.project, claimed.rows, reference, drawing.result(), batch, settings)
         finally:
             begun.set()
         return found, later
 
     def _draw(self, claimed: _Claimed, begun: threading.Event, before: threading.Event) -> Draw:
-        """The draw for what is claimed, made while the model runs: until then it would only hold up those who fetch and decode.
+        """The draw for what is claimed, made while the model runs: until then it would only hold up those who fetch and decode. For one
+        item it is made at once, beside them: somebody may wait for it.
 
         What was claimed before is written down by then: it counts in how many wait, and where spot checks stand.
         """
@@ -322,12 +380,20 @@ class Judge:
             return current_draw(connection, claimed.project, claimed.reference_id, list(claimed.rows), self._draws)
 
     def _items(
-        self, claimed: _Claimed, reference: Reference, later: dict[int, int], found: list[Judgement], turn: ExitStack
+        self, claimed: _Claimed, opened: _Opened, later: dict[int, int], found: list[Judgement], early: list[Batch], turn: ExitStack
     ) -> Iterator[Item]:
-        """The items whose media are there; the others are noted for later, after a few tries as failed for the time being."""
+        """The items whose media are there; the others are noted for later, after a few tries as failed for the time being.
+
+        What the model has run already is put into `early`, and not among the items.
+        """
+        reference = opened.reference
         for row, item in claimed.media:
             if isinstance(item, Item):
-                yield item
+                made = claimed.media.made.pop(row.id, None)
+                if isinstance(made, _Early) and made.opened is opened:
+                    early.append(replace(made.batch, items=[item]))
+                else:
+                    yield item
                 continue
             last = row.tries + 1 >= len(TRY_AGAIN)
             if not last:

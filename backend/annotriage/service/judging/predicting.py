@@ -30,6 +30,7 @@ AT_ONCE = 250  # tasks in one transaction, so that webhooks need not wait
 MOST_TAKEN = 12  # webhooks that are written down at the same time: the other threads are for people
 FULL_SECONDS = 1.0  # between two looks whether the inbox is full
 MOST_WAITING = 8  # requests that wait at the same time: half of the web process's threads, the others are for webhooks
+MOST_VERSIONS = 1_000  # whose classes are remembered
 CONNECTING = "annotriage"  # in place of a version that cannot be known yet
 NOTHING_TO_SHOW = 1.0  # trust of an empty prediction for a task that people have labelled: it is not to be looked at
 
@@ -44,12 +45,21 @@ class StorePredictor:
         self._taking = threading.BoundedSemaphore(MOST_TAKEN)
         self._arrivals = Arrivals(self._put)
         self._seen: dict[str, Project] = {}  # projects as they were last read, for what is told before they are read again
+        self._classes: dict[tuple[str, str], tuple[str, ...]] = {}
         self._full: tuple[float, bool] = (0.0, False)  # until when it is believed, and whether the inbox is full
 
-    def classes_of(self, project: str) -> tuple[str, ...]:
-        """The classes of the project's model. Raises UnknownError if the project is not connected."""
-        with self._store.reading() as connection:
-            return project_of(connection, project).classes
+    def classes_of(self, project: str, version: str) -> tuple[str, ...]:
+        """The classes of the model behind a version that the project shows. Raises UnknownError if the project is not connected."""
+        known = self._classes.get((project, version))  # a version never changes
+        if known is None:
+            with self._store.reading() as connection:
+                row = project_of(connection, project)
+            known = row.classes
+            if row.version == version:  # else the project has just taken another
+                if len(self._classes) >= MOST_VERSIONS:
+                    self._classes.clear()
+                self._classes[project, version] = known
+        return known
 
     def version_of(self, project: str) -> str | None:
         """The version of the project's reference; None if it is not connected. While it is being connected, the tool asks already."""
@@ -67,7 +77,7 @@ class StorePredictor:
         if found.watch:
             return None
         if missing := {id for id in ids if id not in found.by_task}:
-            found = self._wait_for(project, ids, [record for record in records if str(record.get("id", "")) in missing], heard)
+            found = self._wait_for(project, ids, [record for record in records if str(record.get("id", "")) in missing], found, heard)
             if found is None:
                 return None
         taken = self._take(project, ids, found)
@@ -117,22 +127,25 @@ class StorePredictor:
         states = {known.state for known in found.by_task.values()}
         if not states.isdisjoint((DeliveryState.SENDING, DeliveryState.UNKNOWN, DeliveryState.STALE)):
             return None
-        waiting = {known.item_id for known in found.by_task.values() if known.state in (DeliveryState.PENDING, DeliveryState.ANSWERED)}
-        if not waiting:
+        left = [known for known in found.by_task.values() if known.state in (DeliveryState.PENDING, DeliveryState.ANSWERED)]
+        if not left or (len(left) == 1 and left[0].fresh):  # the worker has marked it, as it knew of this call
             return found
+        waiting = {known.item_id for known in left}
         with self._store.writing() as connection:
             if set(deliveries.answered(connection, found.reference_id, sorted(waiting))) != waiting:
                 return None
             now = known_predictions(connection, project, ids)
         return now if now is not None and now.reference_id == found.reference_id and all(id in now.by_task for id in ids) else None
 
-    def _wait_for(self, project: str, ids: Sequence[str], missing: Sequence[Mapping[str, object]], heard: int) -> Predictions | None:
+    def _wait_for(
+        self, project: str, ids: Sequence[str], missing: Sequence[Mapping[str, object]], found: Predictions, heard: int
+    ) -> Predictions | None:
         """Have those of these tasks that are missing judged at once: the predictions of all, None if they are not there in time.
 
-        heard: how often the worker had told of verdicts when they were missing.
+        found: what there was of them when they were missing. heard: how often the worker had told of verdicts by then.
         """
         few = len(missing) <= MOST_WAITED_FOR
-        self._hurry(project, missing, urgent=few)
+        self._hurry(project, missing, found, urgent=few)
         if few:
             self._process.call_worker()
         if not few or not self._waiting.acquire(blocking=False):
@@ -155,17 +168,17 @@ class StorePredictor:
                 return found
         return None
 
-    def _hurry(self, project: str, records: Sequence[Mapping[str, object]], *, urgent: bool) -> None:
+    def _hurry(self, project: str, records: Sequence[Mapping[str, object]], found: Predictions, *, urgent: bool) -> None:
         """Take in those tasks that are new, and let the others that are not judged yet go first."""
         seen = self._seen.get(project)
         if urgent and seen is not None:
-            self._foretell(seen, records[:MOST_FORETOLD])
+            self._foretell(seen, records[:MOST_FORETOLD], found)
         with self._store.reading() as connection:
             row = self._seen[project] = project_of(connection, project)
             ids = [str(record.get("id", "")) for record in records]
             known = items.find_items(connection, row.id, ids)
         if urgent and seen is None:
-            self._foretell(row, records[:MOST_FORETOLD])
+            self._foretell(row, records[:MOST_FORETOLD], found)
         new = self._tasks_of(row, [record for record in records if str(record.get("id", "")) not in known])
         for some in chunks(new, AT_ONCE):
             with self._store.writing() as connection:
@@ -177,12 +190,15 @@ class StorePredictor:
             if urgent:
                 hurry(connection, [item.id for item in known.values()])
 
-    def _foretell(self, project: Project, records: Sequence[Mapping[str, object]]) -> None:
-        """Tell the worker what it will find: it fetches the media while the tasks are written down. What it is told wrongly it forgets."""
+    def _foretell(self, project: Project, records: Sequence[Mapping[str, object]], found: Predictions) -> None:
+        """Tell the worker what it will find: it is at the media while the tasks are written down. What it is told wrongly it forgets."""
         with suppress(ToolError):  # of what the tool must be asked for, and does not answer, nothing is told
-            tasks = self._tasks_of(project, records)
-            if tasks:
-                self._process.foretell([Foretold(project.external_id, project.classes, task.id, task.media) for task in tasks])
+            told = [
+                Foretold(project.external_id, project.classes, task.id, task.media, None if task.id in found.there else found.reference_id)
+                for task in self._tasks_of(project, records)
+            ]
+            if told:
+                self._process.foretell(told)
 
     def _tasks_of(self, project: Project, records: Sequence[Mapping[str, object]]) -> list[Task]:
         if not records:
