@@ -45,7 +45,7 @@ from storm_digits import digits_site  # noqa: E402
 from storm_site import POLLS, Site  # noqa: E402
 
 from annotriage.labeling_tool import SECRET_HEADER  # noqa: E402
-from annotriage.settings import ServiceSettings
+from annotriage.settings import ServiceSettings  # noqa: E402
 from annotriage.states import DeliveryState  # noqa: E402
 from annotriage.store.schema import delivery, item, metadata, verdict  # noqa: E402
 from annotriage.store.secrets import secret_of  # noqa: E402

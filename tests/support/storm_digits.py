@@ -17,9 +17,7 @@ from annotriage.settings import Settings
 
 
 @contextmanager
-def digits_site(
-    folder: Path, studio: Studio, rng: Random, database: Running | None, polls: Mapping[str, float] = POLLS
-) -> Iterator[Site]:
+def digits_site(folder: Path, studio: Studio, rng: Random, database: Running | None, polls: Mapping[str, float] = POLLS) -> Iterator[Site]:
     """A running service of its own, for digits. database: a PostgreSQL; None for SQLite in the folder. polls: as of `Site`."""
     from sklearn.datasets import load_digits
 

@@ -43,9 +43,9 @@ class Stranger:
 class Columns:
     """A dataset's N scored items, column by column, with samples of their points.
 
-    outliers, clusters, scores: (N,) flag, index of the nearest cluster, deciding score. groups: (N,) names or numbers of what belongs together;
-    None if nothing is named. failed: how many could not be scored. points, point_clusters: (s, n) and (s,) of a seeded sample of
-    the scored items, of which the first `MMD_SAMPLE` are used. strangers: a seeded sample of the outliers.
+    outliers, clusters, scores: (N,) flag, index of the nearest cluster, deciding score. groups: (N,) names or numbers of what
+    belongs together; None if nothing is named. failed: how many could not be scored. points, point_clusters: (s, n) and (s,) of a seeded
+    sample of the scored items, of which the first `MMD_SAMPLE` are used. strangers: a seeded sample of the outliers.
     """
 
     outliers: Array
