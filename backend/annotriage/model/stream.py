@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -58,7 +58,7 @@ def stream(
     size: BatchSize | None = None,
     begun: threading.Event | None = None,
     running: Executor | None = None,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Run all items through the model, in their order; every item comes out in exactly one batch.
 
     A broken item has its problem named and leaves the others alone. Pictures are kept at the size of a thumbnail.
@@ -81,20 +81,12 @@ def stream(
             while waiting:
                 yield _awaited(waiting.popleft(), stages)
         finally:
-            for left in waiting:
-                left.cancel()
+            running_still = [left for left in waiting if not left.cancel()]
             decoding.shutdown(wait=False, cancel_futures=True)
+            for left in running_still:
+                left.exception()  # waited for, whoever the thread belongs to
             if size.note and size.note not in model.notes:
                 model.notes = (*model.notes, size.note)
-
-
-def at_once(model: Model, items: list[Item], settings: Settings, size: BatchSize) -> Batch:
-    """Items as one batch, in the thread that asks: of a single one, threads that hand it on take longer than they save.
-
-    size: as of `stream`.
-    """
-    stages = Stages()
-    return _batch(model, items, decode(items, model, settings, stages), size, stages, size.size)
 
 
 def together(batches: Sequence[Batch]) -> Batch:
@@ -166,14 +158,9 @@ def _run(
     begun: threading.Event | None,
 ) -> Batch:
     with stages.timed(Stage.STARVE):
-        decoded = loading.result()
+        found, tensors = loading.result()
     if begun is not None:
         begun.set()
-    return _batch(model, items, decoded, size, stages, asked)
-
-
-def _batch(model: Model, items: list[Item], decoded: Decoded, size: BatchSize, stages: Stages, asked: int) -> Batch:
-    found, tensors = decoded
     started = time.perf_counter()
     problems = [result if isinstance(result, Problem) else None for result in found]
     rows = [row for row, problem in enumerate(problems) if problem is None]

@@ -31,14 +31,12 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What the store has on tasks of one project. by_task: those that are judged, or that people had labelled before. there: those that
-    were taken in."""
+    """What the store has on tasks of one project. by_task: those that are judged, or that people had labelled before."""
 
     version: str
     reference_id: int
     watch: bool
     by_task: dict[str, Known]
-    there: set[str]
 
 
 # Built once: putting it together takes longer than running it.
@@ -75,13 +73,10 @@ def known_predictions(connection: Connection, external_id: str, tasks: Sequence[
     for some in chunks(tasks):
         for row in connection.execute(_KNOWN, {"project": external_id, "tasks": list(some)}):
             if found is None:
-                found = Predictions(row.prediction_version, row.reference_id, row.watch, {}, set())
-            if row.id is None:
-                continue
-            found.there.add(row.external_id)
-            if row.labelled or row.state is not None:
+                found = Predictions(row.prediction_version, row.reference_id, row.watch, {})
+            if row.id is not None and (row.labelled or row.state is not None):
                 marked = row.state == DeliveryState.ANSWERED and row.owner is None
-                fresh = marked and row.not_before > time.time() + ANSWERED_SECONDS - FRESH_SECONDS
+                fresh = marked and -FRESH_SECONDS < row.not_before - ANSWERED_SECONDS - time.time() <= 0
                 found.by_task[row.external_id] = Known(row.id, row.state, row.labels, row.trust, fresh)
         if found is None:
             return None

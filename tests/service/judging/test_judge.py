@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from triaged import data_uri, import_tasks
 from waiting import PATIENCE, wait_until
 
+from annotriage.errors import MediaUnavailable
 from annotriage.service.intake.reviewing import take_reviews
 from annotriage.service.judging import judge as judging
 from annotriage.service.judging.check_assignment import DrawState
@@ -464,6 +465,32 @@ def test_what_a_worker_may_have_died_of_is_judged_while_nothing_else_is(process,
     one_at_a_time()
     wait_until(lambda: waiting(process, project) == 0, what="for both to be judged")
     assert happened == ["written", "begun", "drawn", "written"]
+
+
+def test_a_claim_whose_media_cannot_be_had_is_not_ahead_of_one_that_is_still_written_down(
+    process, connect, digits, judge, one_at_a_time, monkeypatch
+):
+    project, tool = connect(sample_share=0.0, audit_share=0.0)
+    _, away, _ = import_tasks(process, project, tool, digits.incoming[0][:3])
+    content, happened, judged_at = judge._reader._content, [], []
+
+    def fetched(tool, task, media, where):
+        if task == away.id:
+            raise MediaUnavailable("nobody answers")
+        return content(tool, task, media, where)
+
+    def the_third_may_have_been_drawn():
+        if not judge._ahead.empty():
+            return False
+        judged_at.append(time.monotonic())
+        return time.monotonic() > judged_at[0] + 0.3
+
+    monkeypatch.setattr(judge._reader, "_content", fetched)
+    judge._ahead.maxsize = 3  # all are claimed before the first is judged
+    first_held_up(monkeypatch, the_third_may_have_been_drawn, happened)
+    one_at_a_time()
+    wait_until(lambda: len(happened) == 4, what="for the third to be judged")
+    assert happened == ["written", "drawn", "drawn", "written"]
 
 
 def share_for(process, project, count, state):

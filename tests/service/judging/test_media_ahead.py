@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
@@ -10,9 +9,6 @@ from types import SimpleNamespace
 import pytest
 from faulty_server import faulty
 from memory_tool import MemoryProject
-from picture_server import serving
-from PIL import Image
-from sqlalchemy import select
 from triaged import import_tasks
 from waiting import PATIENCE, wait_until
 
@@ -21,7 +17,6 @@ from annotriage.service.judging.judge import Judge
 from annotriage.service.judging.media import AHEAD, EXPECTED, MediaReader
 from annotriage.service.operations.calls import Foretold
 from annotriage.store import items, work
-from annotriage.store.schema import item, verdict
 
 __all__ = ["faulty"]  # a fixture
 
@@ -131,75 +126,6 @@ def test_what_is_foretold_to_the_worker_is_fetched_before_it_is_claimed(process,
     assert len(faulty.seen) == 1
     with process.store.reading() as connection:
         assert work.waiting(connection, project.id, project.reference_id) == 0
-
-
-@pytest.fixture
-def early(process, connect, digits):
-    """A project of pictures on a web server, with a judge; in `runs` which kind of thread ran its model: "media" before a claim."""
-    process.settings = replace(process.settings, media_hosts=("127.0.0.1",))
-    project, tool = connect(sample_share=0.0, audit_share=0.0)
-    running = Judge(process)
-    opened = running.open(project.reference_id)
-    runs, run = [], opened.model.run
-
-    def noted(batch):
-        runs.append(threading.current_thread().name.partition("_")[0])
-        return run(batch)
-
-    opened.model.run = noted
-    with serving([png(digits.incoming[0][0]), png(digits.strangers[0][0])]) as address:
-        yield SimpleNamespace(project=project, tool=tool, judge=running, runs=runs, address=address)
-    opened.model.run = run
-    running.close()
-
-
-def png(image):
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def judged(process, early, media):
-    """The verdict on a new task, judged now."""
-    task = early.tool.add(media)
-    with process.store.writing() as connection:
-        items.add_tasks(connection, early.project, [task])
-    assert at_last(early.judge.step)
-    with process.store.reading() as connection:
-        row = select(verdict.c.label, verdict.c.score, verdict.c.route).join(item, item.c.id == verdict.c.item_id)
-        return connection.execute(row.where(item.c.external_id == task.id)).one()
-
-
-def foretell(process, early, task, media):
-    process.foretold(Foretold(early.project.external_id, early.project.classes, task, media, early.project.reference_id))
-
-
-def test_a_picture_that_is_foretold_is_run_before_it_is_claimed_and_once(process, early, digits):
-    foretell(process, early, "1", f"{early.address}/1.png")
-    wait_until(lambda: early.runs, what="for the model to run")
-    found = judged(process, early, f"{early.address}/1.png")
-    assert early.runs == ["media"]
-    (alike,) = import_tasks(process, early.project, early.tool, [digits.incoming[0][0]])
-    assert early.judge.step()
-    with process.store.reading() as connection:
-        row = select(verdict.c.label, verdict.c.score, verdict.c.route).join(item, item.c.id == verdict.c.item_id)
-        assert connection.execute(row.where(item.c.external_id == alike.id)).one() == found, "as one that nobody foretold"
-
-
-def test_what_a_task_showed_before_says_nothing_of_what_it_shows_now(process, early):
-    foretell(process, early, "1", f"{early.address}/1.png")
-    wait_until(lambda: early.runs, what="for the model to run")
-    assert judged(process, early, f"{early.address}/2.png").route == "outlier"
-    assert early.runs == ["media", "model"]
-
-
-def test_nothing_runs_early_beside_what_is_claimed(process, early, digits):
-    import_tasks(process, early.project, early.tool, [digits.incoming[0][1]])
-    assert early.judge.claim_ahead()
-    foretell(process, early, "2", f"{early.address}/2.png")
-    assert early.judge.judge_ahead()
-    judged(process, early, f"{early.address}/2.png")
-    assert early.runs == ["model", "model"]
 
 
 def test_many_claims_are_judged_by_the_running_worker(process, connect, digits, monkeypatch):

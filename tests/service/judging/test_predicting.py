@@ -154,19 +154,9 @@ def test_the_worker_is_told_of_a_new_task_before_it_is_written_down(triaged, pro
     assert predictor.predictions("1", records([first])) is None
     assert predictor.predictions("1", records([second])) is None
     assert told == [
-        ([Foretold("1", project.classes, first.id, first.media, project.reference_id)], []),
-        ([Foretold("1", project.classes, second.id, second.media, project.reference_id)], [first.id]),
+        ([Foretold("1", project.classes, first.id, first.media)], []),
+        ([Foretold("1", project.classes, second.id, second.media)], [first.id]),
     ]
-
-
-def test_of_a_task_that_a_worker_may_have_died_of_the_worker_is_told_to_fetch_alone(triaged, process, predictor, picture, digits):
-    project, tool, _ = triaged
-    task = tool.add(picture(digits.incoming[0][40]))
-    told = []
-    process.foretell = told.extend
-    for _ in range(2):
-        assert predictor.predictions("1", records([task])) is None
-    assert [one.reference_id for one in told] == [project.reference_id, None]
 
 
 def test_what_somebody_waits_for_is_answered_before_delivery_can_send_it(triaged, process, predictor, worker, monkeypatch, picture, digits):

@@ -10,10 +10,8 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import dataclass, replace
-from functools import partial
-from itertools import chain
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
 from queue import Empty, Queue
 
 from annotriage.data import Item, Problem
@@ -24,7 +22,7 @@ from annotriage.errors import AnnotriageError, MismatchError, ModelError, Unknow
 from annotriage.labeling_tool import ToolProject
 from annotriage.model import Model
 from annotriage.model.batch_size import BatchSize
-from annotriage.model.stream import Batch, at_once, decoding_threads, stream
+from annotriage.model.stream import Batch, decoding_threads, stream
 from annotriage.service.judging.check_assignment import Draw, DrawState, current_draw, failed, judgements
 from annotriage.service.judging.kept_model import load_kept_model, refuse_changed
 from annotriage.service.judging.media import MediaReader, Reading
@@ -75,14 +73,6 @@ class _Opened:
     size: BatchSize
 
 
-@dataclass(frozen=True)
-class _Early:
-    """What a model made of one medium before its item was claimed; the item in the batch is not known yet."""
-
-    opened: _Opened
-    batch: Batch
-
-
 class Judge:
     """Judges whatever is due: one thread claims, and has media fetched ahead; two judge what is claimed, one claim after the other.
 
@@ -107,7 +97,6 @@ class Judge:
         self._called = False  # whether somebody waits for what is due now
         self._at_once = 0  # items that the model takes in one run, as found so far
         self._draws = DrawState()
-        self._alone = threading.Lock()  # held by what runs early, and by a suspect: it would be taken for what the worker dies of
         self._left: dict[int, tuple[float, set[int]]] = {}  # references whose model does not run here: until when, and what was left
         self._in_doubt = False  # whether more may be claimed than is at hand: the database went away over it
 
@@ -131,13 +120,10 @@ class Judge:
         self._process.called.clear()
 
     def _expect(self, foretold: Foretold) -> None:
-        """Have media fetched, and run through the model, whose item is being written down: of the time that takes nobody waits then."""
+        """Have media fetched whose item is being written down: most of the time until it is claimed they are on their way."""
         self._await(foretold)
         with suppress(AnnotriageError):  # whatever is wrong with it is told when it is claimed
-            now = foretold.reference_id is not None and not self._at_hand  # else it waits for its turn in any case
-            opened = self._models.get(foretold.reference_id or 0) if now else None
-            make = None if opened is None else partial(self._run_early, opened, f"task {foretold.task}")
-            self._reader.expect(self._process.named_project(foretold.project, foretold.classes), foretold.task, foretold.media, make)
+            self._reader.expect(self._process.named_project(foretold.project, foretold.classes), foretold.task, foretold.media)
 
     def _await(self, foretold: Foretold) -> None:
         """Remember for whom somebody waits, for as long as that may be."""
@@ -150,19 +136,6 @@ class Judge:
     def _is_awaited(self, project: Project, row: ClaimedItem) -> bool:
         until = self._awaited.pop((project.external_id, row.external_id or "", row.media), 0.0)
         return time.monotonic() < until
-
-    def _run_early(self, opened: _Opened, where: str, content: bytes) -> _Early | None:
-        """What the model makes of a medium whose item is not claimed yet; None where that is left to the claim.
-
-        A verdict comes of it under a claim alone, of this very item and reference.
-        """
-        if not self._alone.acquire(blocking=False):
-            return None
-        try:
-            batch = at_once(opened.model, [Item("", content, path=where)], opened.settings, opened.size)
-        finally:
-            self._alone.release()
-        return _Early(opened, batch) if batch.rows else None  # what is wrong with it is told when it is claimed
 
     def claim_ahead(self) -> bool:
         """Claim the next items, unless enough are claimed already; whether there were any. For one thread alone."""
@@ -239,14 +212,12 @@ class Judge:
 
         turn: is closed as soon as the next claim may begin.
         """
-        with self._alone if claimed.suspect else nullcontext():
-            self._judge_now(claimed, turn)
-
-    def _judge_now(self, claimed: _Claimed, turn: ExitStack) -> None:
         done = False
         before, self._written = self._written, threading.Event()
         written = self._written
         try:
+            if claimed.reference_id not in self._models:
+                before.wait()  # the model that has to go for it may be at work
             opened = self.open(claimed.reference_id)
             self._left.pop(claimed.reference_id, None)
             if claimed.suspect:
@@ -273,8 +244,9 @@ class Judge:
             self._at_hand.remove({row.work_id for row in claimed.rows.values()})
             if not done:
                 self._in_doubt = True
-            written.set()
             claimed.media.close()
+            before.wait()  # one that ends without having judged anything is not ahead of the others
+            written.set()
 
     def _clear_doubt(self) -> None:
         """Give back what this worker has claimed and is not at; no item is at fault for that."""
@@ -358,12 +330,12 @@ class Judge:
         if len(claimed.rows) == 1:
             begun.set()
         drawing = self._drawing.submit(self._draw, claimed, begun, before)
-        early: list[Batch] = []
-        items = self._items(claimed, opened, later, found, early, turn)
+        items = self._items(claimed, reference, later, found, turn)
         batches = stream(opened.model, items, settings, size=opened.size, begun=begun, running=self._running)
         try:
-            for batch in gathered(chain(batches, early), reference):
-                found += judged_batch(claimed.project, claimed.rows, reference, drawing.result(), batch, settings)
+            with closing(batches):  # whatever fails: nothing of this claim is in the model when the next one takes its turn
+                for batch in gathered(batches, reference):
+                    found += judged_batch(claimed.project, claimed.rows, reference, drawing.result(), batch, settings)
         finally:
             begun.set()
         return found, later
@@ -380,20 +352,12 @@ class Judge:
             return current_draw(connection, claimed.project, claimed.reference_id, list(claimed.rows), self._draws)
 
     def _items(
-        self, claimed: _Claimed, opened: _Opened, later: dict[int, int], found: list[Judgement], early: list[Batch], turn: ExitStack
+        self, claimed: _Claimed, reference: Reference, later: dict[int, int], found: list[Judgement], turn: ExitStack
     ) -> Iterator[Item]:
-        """The items whose media are there; the others are noted for later, after a few tries as failed for the time being.
-
-        What the model has run already is put into `early`, and not among the items.
-        """
-        reference = opened.reference
+        """The items whose media are there; the others are noted for later, after a few tries as failed for the time being."""
         for row, item in claimed.media:
             if isinstance(item, Item):
-                made = claimed.media.made.pop(row.id, None)
-                if isinstance(made, _Early) and made.opened is opened:
-                    early.append(replace(made.batch, items=[item]))
-                else:
-                    yield item
+                yield item
                 continue
             last = row.tries + 1 >= len(TRY_AGAIN)
             if not last:

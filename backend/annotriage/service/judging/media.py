@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -61,7 +61,7 @@ class MediaReader:
         self._threads = ThreadPoolExecutor(settings.media_connections, "media")
         self._places = threading.Semaphore(AHEAD)
         self._lock = threading.Lock()
-        self._expected: dict[tuple[str, str, str], tuple[float, Future[tuple[bytes, object]]]] = {}
+        self._expected: dict[tuple[str, str, str], tuple[float, Future[bytes]]] = {}
         self._last_turn = threading.Event()
         self._last_turn.set()
 
@@ -75,7 +75,7 @@ class MediaReader:
 
         def start() -> None:
             row = left.popleft()
-            reading.started.put((row, self._threads.submit(self._item, tool, row, reading.made)))
+            reading.started.put((row, self._threads.submit(self._item, tool, row)))
 
         def start_others() -> None:
             try:
@@ -100,15 +100,12 @@ class MediaReader:
             turn.set()
         return reading
 
-    def expect(self, tool: ToolProject, task: str, media: str, make: Callable[[bytes], object] | None = None) -> None:
-        """Fetch the media of a task that will be read in a moment: what is read then is this, or why it could not be fetched.
-
-        make: what to do with the media at once; what comes of it is in `Reading.made`.
-        """
+    def expect(self, tool: ToolProject, task: str, media: str) -> None:
+        """Fetch the media of a task that will be read in a moment: what is read then is this, or why it could not be fetched."""
         self.forget_unread()
         with self._lock, suppress(RuntimeError):  # it is closed
             if len(self._expected) < EXPECTED and (tool.id, task, media) not in self._expected and not is_data_uri(media):
-                fetched = self._threads.submit(self._made, tool, task, media, make)
+                fetched = self._threads.submit(self._content, tool, task, media, f"task {task}")
                 self._expected[tool.id, task, media] = time.monotonic(), fetched
 
     def forget_unread(self) -> None:
@@ -123,19 +120,12 @@ class MediaReader:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._fetcher.close()
 
-    def _made(self, tool: ToolProject, task: str, media: str, make: Callable[[bytes], object] | None) -> tuple[bytes, object]:
-        content = self._content(tool, task, media, f"task {task}")
-        return content, None if make is None else make(content)
-
-    def _item(self, tool: ToolProject, row: HasMedia, made: dict[int, object]) -> Item | MediaUnavailable:
+    def _item(self, tool: ToolProject, row: HasMedia) -> Item | MediaUnavailable:
         where = f"task {row.external_id or row.marker}"
         try:
             with self._lock:
                 _, expected = self._expected.pop((tool.id, row.external_id or "", row.media), (0.0, None))
-            if expected is None:
-                content = self._content(tool, row.external_id or "", row.media, where)
-            else:
-                content, made[row.id] = expected.result()
+            content = self._content(tool, row.external_id or "", row.media, where) if expected is None else expected.result()
             return Item(str(row.id), content, group=row.group, path=where)
         except MediaUnavailable as error:
             return error
@@ -156,15 +146,13 @@ class MediaReader:
 class Reading(Generic[Row]):
     """Each row with its item, in order; of media that may be had later the error. Other problems are in the item.
 
-    Close it, whether it was used or not: what it holds is free for others then. made: what was made of media that were expected, by row; it
-    is there once the row is read.
+    Close it, whether it was used or not: what it holds is free for others then.
     """
 
     def __init__(self, places: threading.Semaphore, count: int) -> None:
         self.started: SimpleQueue[tuple[Row, Future[Item | MediaUnavailable]]] = SimpleQueue()
         self.given_up = threading.Event()
         self.ahead = threading.Thread()
-        self.made: dict[int, object] = {}
         self._places, self._count = places, count
 
     def __iter__(self) -> Iterator[tuple[Row, Item | MediaUnavailable]]:

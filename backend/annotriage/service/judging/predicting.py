@@ -77,7 +77,7 @@ class StorePredictor:
         if found.watch:
             return None
         if missing := {id for id in ids if id not in found.by_task}:
-            found = self._wait_for(project, ids, [record for record in records if str(record.get("id", "")) in missing], found, heard)
+            found = self._wait_for(project, ids, [record for record in records if str(record.get("id", "")) in missing], heard)
             if found is None:
                 return None
         taken = self._take(project, ids, found)
@@ -137,15 +137,13 @@ class StorePredictor:
             now = known_predictions(connection, project, ids)
         return now if now is not None and now.reference_id == found.reference_id and all(id in now.by_task for id in ids) else None
 
-    def _wait_for(
-        self, project: str, ids: Sequence[str], missing: Sequence[Mapping[str, object]], found: Predictions, heard: int
-    ) -> Predictions | None:
+    def _wait_for(self, project: str, ids: Sequence[str], missing: Sequence[Mapping[str, object]], heard: int) -> Predictions | None:
         """Have those of these tasks that are missing judged at once: the predictions of all, None if they are not there in time.
 
-        found: what there was of them when they were missing. heard: how often the worker had told of verdicts by then.
+        heard: how often the worker had told of verdicts when they were missing.
         """
         few = len(missing) <= MOST_WAITED_FOR
-        self._hurry(project, missing, found, urgent=few)
+        self._hurry(project, missing, urgent=few)
         if few:
             self._process.call_worker()
         if not few or not self._waiting.acquire(blocking=False):
@@ -168,17 +166,17 @@ class StorePredictor:
                 return found
         return None
 
-    def _hurry(self, project: str, records: Sequence[Mapping[str, object]], found: Predictions, *, urgent: bool) -> None:
+    def _hurry(self, project: str, records: Sequence[Mapping[str, object]], *, urgent: bool) -> None:
         """Take in those tasks that are new, and let the others that are not judged yet go first."""
         seen = self._seen.get(project)
         if urgent and seen is not None:
-            self._foretell(seen, records[:MOST_FORETOLD], found)
+            self._foretell(seen, records[:MOST_FORETOLD])
         with self._store.reading() as connection:
             row = self._seen[project] = project_of(connection, project)
             ids = [str(record.get("id", "")) for record in records]
             known = items.find_items(connection, row.id, ids)
         if urgent and seen is None:
-            self._foretell(row, records[:MOST_FORETOLD], found)
+            self._foretell(row, records[:MOST_FORETOLD])
         new = self._tasks_of(row, [record for record in records if str(record.get("id", "")) not in known])
         for some in chunks(new, AT_ONCE):
             with self._store.writing() as connection:
@@ -190,15 +188,12 @@ class StorePredictor:
             if urgent:
                 hurry(connection, [item.id for item in known.values()])
 
-    def _foretell(self, project: Project, records: Sequence[Mapping[str, object]], found: Predictions) -> None:
-        """Tell the worker what it will find: it is at the media while the tasks are written down. What it is told wrongly it forgets."""
+    def _foretell(self, project: Project, records: Sequence[Mapping[str, object]]) -> None:
+        """Tell the worker what it will find: it fetches the media while the tasks are written down. What it is told wrongly it forgets."""
         with suppress(ToolError):  # of what the tool must be asked for, and does not answer, nothing is told
-            told = [
-                Foretold(project.external_id, project.classes, task.id, task.media, None if task.id in found.there else found.reference_id)
-                for task in self._tasks_of(project, records)
-            ]
-            if told:
-                self._process.foretell(told)
+            tasks = self._tasks_of(project, records)
+            if tasks:
+                self._process.foretell([Foretold(project.external_id, project.classes, task.id, task.media) for task in tasks])
 
     def _tasks_of(self, project: Project, records: Sequence[Mapping[str, object]]) -> list[Task]:
         if not records:

@@ -18,17 +18,12 @@ _END = b"\n"  # of each thing that is told; alone it is a call
 
 @dataclass(frozen=True, slots=True)
 class Foretold:
-    """A task whose work the worker is about to find. project, classes: of the labeling tool's project; media: as of `Task`.
-
-    reference_id: what judges it, if the model may run before the task is claimed: only where no worker can have had it at hand before, so
-    that one of which workers die is counted from the second time on.
-    """
+    """A task whose work the worker is about to find. project, classes: of the labeling tool's project; media: as of `Task`."""
 
     project: str
     classes: tuple[str, ...]
     task: str
     media: str
-    reference_id: int | None = None
 
 
 class Bell:
