@@ -13,6 +13,7 @@ import databases
 import numpy as np
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 from triaged import import_tasks, judge
 
 from annotriage.errors import StateError
@@ -244,6 +245,24 @@ def test_what_becomes_a_spot_check_between_two_maps_that_are_placed_together_is_
             piece = maps.read_piece(connection, newest(process, project, method).id, 1)
         at = piece.find(id)
         assert (KINDS[piece.route[at]], piece.label[at], piece.score[at], piece.axes[at]) == ("spot check", 0, 0, 0), method
+
+
+def test_what_becomes_a_spot_check_while_nothing_can_be_drawn_is_hidden_as_soon_as_it_can(process, project, monkeypatch):
+    MapMaking(process).step(project)
+    made, placing = newest(process, project), Placing(process)
+    id = min(id for id, route in routes(process).items() if route == "auto")
+    with process.store.writing() as connection:
+        draw(connection, project, id)
+
+    def away(*_):
+        raise OperationalError("", {}, Exception("the database is away"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(maps, "piece_to_change", away)
+        with pytest.raises(OperationalError):
+            placing.step(project)
+    placing.step(project)
+    assert drawn(process, made.id)[id][2] == "spot check"
 
 
 def test_an_older_map_says_nothing_of_what_became_a_spot_check_since(process, project, monkeypatch):

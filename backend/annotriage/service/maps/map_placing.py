@@ -122,15 +122,15 @@ class Placing:
         changed = {id for (id, at), on_it in zip(judged, known, strict=True) if on_it and at > map_row.read_until}
         with store.reading() as connection:
             changed |= {id for rerouting_id, *_ in said - placed.rerouted for id in items_of(connection, rerouting_id)}
-        placed.rerouted |= said
         changed |= {id for id, _ in checks ^ placed.checked if placed.holds(id)}
-        placed.checked = checks
         new = [id for (id, _), on_it in zip(judged, known, strict=True) if not on_it]
         frame, names = Frame.of(map_row.frame), Names.of(map_row.names)
         for start in range(0, len(new), AT_ONCE):
             self._add(map_row, *look.rows_of(new[start : start + AT_ONCE], checks), placed, frame, names)
         if changed:
             self._change(project, map_row, sorted(changed), placed, frame, names)
+        placed.rerouted |= said  # not before it is drawn: what the database did not take is drawn by the next look
+        placed.checked = checks
         if latest > map_row.read_until or new:
             with store.writing() as connection:
                 maps.change_map(connection, map_row.id, read_until=max(latest, map_row.read_until), names=names.as_dict())
