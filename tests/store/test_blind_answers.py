@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 
 from annotriage.labeling_tool import Review
 from annotriage.states import EventKind
+from annotriage.store import blind_answers as blind_answers_module
 from annotriage.store.blind_answers import alike_answers, answers_of, blind_answers, first_answers, several_answers
 from annotriage.store.database import stored
 from annotriage.store.deliveries import enqueue
@@ -101,6 +102,15 @@ class TestBlindAnswers:
         answer(store, filled, [shown], "cat", person="9", at=at + 2)
         with store.reading() as connection:
             assert [(row.answered, row.n) for row in first_answers(connection, filled.project)] == [(("dog",), 1)]
+
+    def test_items_that_are_gone_take_no_place_among_the_latest_first_answers(self, store, filled, monkeypatch):
+        monkeypatch.setattr(blind_answers_module, "MOST_ITEMS", 2)
+        shown = filled.judged(4)
+        answer(store, filled, shown, "dog")
+        with store.writing() as connection:
+            connection.execute(update(item).where(item.c.id.in_(shown[2:])).values(gone=True))
+        with store.reading() as connection:
+            assert [(row.answered, row.n) for row in first_answers(connection, filled.project)] == [(("dog",), 2)]
 
     def test_what_is_counted_is_what_is_listed(self, store, filled):
         """Over answers, times at the ends of days, and what is taken back, deleted and erased."""

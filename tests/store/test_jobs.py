@@ -46,6 +46,34 @@ class TestLatestJob:
             assert [(row.state, row.payload) for row in jobs.jobs_of(connection, project.id)] == [(end, {})]
 
 
+class TestFailedJobs:
+    @pytest.mark.parametrize(
+        ("states", "told"),
+        [
+            (["failed"], [0]),
+            (["failed", "failed"], [1]),
+            (["done", "failed"], [1]),
+            (["failed", "done"], []),
+            (["failed", "done", "failed"], [2]),
+            (["failed", "cancelled"], [0]),
+            (["failed", "cancelled", "queued"], []),
+            (["failed", "running"], []),
+        ],
+    )
+    def test_the_last_that_failed_of_a_kind_counts_until_one_is_done_or_asked_for(self, store, project, states, told):
+        ended = {"project_id": project.id, "payload": {"file": "large"}, "at": 1.0, "finished_at": 5.0}
+        with store.writing() as connection:
+            ids = [
+                connection.execute(job.insert().values(**ended, kind="report", state=state).returning(job.c.id)).scalar_one()
+                for state in states
+            ]
+            connection.execute(job.insert(), [{**ended, "kind": "atlas", "state": "done"}] * 60)
+            found = jobs.failed_of(connection, project.id, 4.0)
+            assert [(row.id, row.payload) for row in found] == [(ids[place], {}) for place in told]
+            assert jobs.failed_of(connection, project.id, 6.0) == []
+            assert jobs.failed_of(connection, project.id + 1, 4.0) == []
+
+
 class TestHeldJob:
     @pytest.mark.parametrize("end", ["cancelled", "another's"])
     def test_what_a_job_found_is_kept_only_while_it_is_wanted_here(self, store, project, end):

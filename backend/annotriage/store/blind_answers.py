@@ -251,6 +251,7 @@ def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]
         select(first_answer.c.item_id, first_answer.c.route, first_answer.c.said, first_answer.c.given)
         .where(first_answer.c.project_id == project.id, first_answer.c.reference_id == project.reference_id)
         .where(first_answer.c.route.in_(SHOWN), first_answer.c.given.is_not(None))
+        .where(~exists().where(item.c.id == first_answer.c.item_id, item.c.gone))
         .order_by(first_answer.c.item_id.desc())
         .limit(MOST_ITEMS)
         .subquery("each")
@@ -266,7 +267,7 @@ def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]
         .select_from(each)
         .outerjoin(delivery, delivered)
         .outerjoin(spot_check, drawn)
-        .where(or_(in_view, known), ~exists().where(item.c.id == each.c.item_id, item.c.gone))
+        .where(or_(in_view, known))
         .group_by(*alike)
     )
     return [

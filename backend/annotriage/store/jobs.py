@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Connection, Select, and_, case, func, literal, or_, select, true, update
+from sqlalchemy import JSON, ColumnElement, Connection, Select, and_, case, exists, func, literal, or_, select, true, update
 
 from annotriage.states import JobState, Time
 from annotriage.store.counters import drop_past_latest
@@ -276,8 +276,7 @@ def jobs_of(connection: Connection, project_id: int | None = None, limit: int = 
 
 def latest_of(connection: Connection, project_id: int, kind: str) -> Job | None:
     """The latest job of a kind, without its payload, which may be large: the open one, if one is. None if there was none."""
-    columns = [literal({}, JSON).label("payload") if column.name == "payload" else column for column in columns_of(job, Job)]
-    query = select(*columns).where(job.c.project_id == project_id, job.c.kind == kind).order_by(job.c.id.desc()).limit(1)
+    query = select(*_WITHOUT_PAYLOAD).where(job.c.project_id == project_id, job.c.kind == kind).order_by(job.c.id.desc()).limit(1)
     row = connection.execute(query).one_or_none()
     return None if row is None else _job(row)
 
@@ -289,7 +288,19 @@ def latest_job(connection: Connection, project_id: int, kind: str) -> Job | None
     return None if row is None else _job(row)
 
 
+def failed_of(connection: Connection, project_id: int, after: float) -> list[Job]:
+    """Of each kind the last job that failed, if it did after a moment and none of its kind is done or open since; without payloads."""
+    mine = (job.c.project_id == project_id, job.c.state == JobState.FAILED)  # few: looked for along the index on states
+    later = job.alias("later")
+    same = (later.c.project_id == job.c.project_id, later.c.kind == job.c.kind, later.c.id > job.c.id)
+    better = exists().where(*same, later.c.state.in_((JobState.DONE, *OPEN)))
+    last = select(func.max(job.c.id)).where(*mine).group_by(job.c.kind)
+    query = select(*_WITHOUT_PAYLOAD).where(job.c.id.in_(last), func.coalesce(job.c.finished_at, job.c.at) > after, ~better)
+    return [_job(row) for row in connection.execute(query.order_by(job.c.id))]
+
+
 _JOBS = select(*columns_of(job, Job))
+_WITHOUT_PAYLOAD = [literal({}, JSON).label("payload") if column.name == "payload" else column for column in columns_of(job, Job)]
 
 
 def _waiting(kinds: Sequence[str], without: Collection[int]) -> Select[Any]:

@@ -13,6 +13,7 @@ import databases
 import numpy as np
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 from triaged import import_tasks, judge
 
 from annotriage.errors import StateError
@@ -216,6 +217,52 @@ def test_what_becomes_a_spot_check_loses_its_class_on_the_map_until_it_is_answer
         connection.execute(update(spot_check).values(state="right", answered_at=time.time()))
     placing.step(project)
     assert coded() == before
+
+
+def test_what_becomes_a_spot_check_between_two_maps_that_are_placed_together_is_hidden_on_both(process, project, digits, monkeypatch):
+    monkeypatch.setattr(map_making, "fit_map", lambda points, *_: points[:, :2])
+    making, placing = MapMaking(process), Placing(process)
+    for method in maps.METHODS:
+        making._make(project, method)
+    before = set(routes(process))
+    import_tasks(process, project, process.tool_project(project), digits.incoming[0][120:130])
+    judge(process)
+    id = min(id for id, route in routes(process).items() if route == "auto" and id not in before)
+    nearest, times = map_placing.keep_nearest, []
+
+    def draw_meanwhile(*given):
+        nearest(*given)
+        if not times:
+            with process.store.writing() as connection:
+                draw(connection, project, id)
+        times.append(given)
+
+    monkeypatch.setattr(map_placing, "keep_nearest", draw_meanwhile)
+    placing.step(project)
+    placing.step(project)
+    for method in maps.METHODS:
+        with process.store.reading() as connection:
+            piece = maps.read_piece(connection, newest(process, project, method).id, 1)
+        at = piece.find(id)
+        assert (KINDS[piece.route[at]], piece.label[at], piece.score[at], piece.axes[at]) == ("spot check", 0, 0, 0), method
+
+
+def test_what_becomes_a_spot_check_while_nothing_can_be_drawn_is_hidden_as_soon_as_it_can(process, project, monkeypatch):
+    MapMaking(process).step(project)
+    made, placing = newest(process, project), Placing(process)
+    id = min(id for id, route in routes(process).items() if route == "auto")
+    with process.store.writing() as connection:
+        draw(connection, project, id)
+
+    def away(*_):
+        raise OperationalError("", {}, Exception("the database is away"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(maps, "piece_to_change", away)
+        with pytest.raises(OperationalError):
+            placing.step(project)
+    placing.step(project)
+    assert drawn(process, made.id)[id][2] == "spot check"
 
 
 def test_an_older_map_says_nothing_of_what_became_a_spot_check_since(process, project, monkeypatch):

@@ -21,7 +21,7 @@ from annotriage.settings import ServiceSettings
 from annotriage.states import Alarm, Failure
 from annotriage.store import erasing, inbox, items, jobs, work
 from annotriage.store.projects import change_project
-from annotriage.store.schema import heartbeat, item, spot_check, verdict
+from annotriage.store.schema import heartbeat, item, job, spot_check, verdict
 from annotriage.store.schema import project as project_table
 
 
@@ -232,14 +232,30 @@ def test_a_job_that_failed_is_told_until_another_one_of_its_kind_did_not(checks,
     def ended(text, *, failed):
         with process.store.writing() as connection:
             jobs.queue(connection, project.id, "report")
-            job = jobs.take(connection, process.owner, ["report"])
-            jobs.finish(connection, job.id, text, failed=failed)
+            jobs.finish(connection, jobs.take(connection, process.owner, ["report"]).id, text, failed=failed)
 
     assert "jobs" not in checks("3")
     ended("KeyError: nobody foresaw this", failed=True)
     found = checks("3")["jobs"]
     assert (found.ok, found.found) == (None, "the last of the kind 'report' failed: KeyError: nobody foresaw this")
     ended("made", failed=False)
+    assert "jobs" not in checks("3")
+
+
+def test_a_job_that_failed_is_told_however_many_of_other_kinds_came_since(checks, process, connect):
+    project, _ = connect("3")
+
+    def ended(kind, **of_it):
+        with process.store.writing() as connection:
+            jobs.queue(connection, project.id, kind)
+            jobs.finish(connection, jobs.take(connection, process.owner, [kind]).id, "its end", **of_it)
+
+    ended("recalibrate", failed=True)
+    for _ in range(25):
+        ended("report")
+    assert checks("3")["jobs"].found == "the last of the kind 'recalibrate' failed: its end"
+    with process.store.writing() as connection:
+        connection.execute(update(job).values(finished_at=time.time() - 8 * 86_400))
     assert "jobs" not in checks("3")
 
 

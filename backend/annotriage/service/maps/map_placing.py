@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,7 @@ class _Look:
         self._process, self._project = process, project
         self._latest: float | None = None
         self._judged: dict[float, list[tuple[int, float]]] = {}
-        self._rows: dict[tuple[int, ...], tuple[Sequence[Drawn], Array]] = {}
+        self._rows: dict[tuple[tuple[int, ...], frozenset[tuple[int, str]]], tuple[Sequence[Drawn], Array]] = {}
 
     def latest(self, connection: Connection) -> float:
         """When the last item was judged."""
@@ -74,9 +74,14 @@ class _Look:
             self._judged[at] = maps.judged_since(connection, self._project, at)
         return self._judged[at]
 
-    def rows_of(self, ids: Sequence[int]) -> tuple[Sequence[Drawn], Array]:
-        """What is drawn of items, and where they lie, (N, n). Their nearest training items are kept by then."""
-        key = tuple(ids)
+    def rows_of(self, ids: Sequence[int], checks: Set[tuple[int, str]]) -> tuple[Sequence[Drawn], Array]:
+        """What is drawn of items, and where they lie, (N, n). Their nearest training items are kept by then.
+
+        checks: as `maps.checked_since` just told them. What was read while they said something else of these items is read anew: it may
+        show what is hidden now.
+        """
+        wanted = set(ids)
+        key = tuple(ids), frozenset(check for check in checks if check[0] in wanted)
         if key not in self._rows:
             rows = rows_of(self._process, self._project, ids)
             points = points_of(rows)
@@ -117,15 +122,15 @@ class Placing:
         changed = {id for (id, at), on_it in zip(judged, known, strict=True) if on_it and at > map_row.read_until}
         with store.reading() as connection:
             changed |= {id for rerouting_id, *_ in said - placed.rerouted for id in items_of(connection, rerouting_id)}
-        placed.rerouted |= said
         changed |= {id for id, _ in checks ^ placed.checked if placed.holds(id)}
-        placed.checked = checks
         new = [id for (id, _), on_it in zip(judged, known, strict=True) if not on_it]
         frame, names = Frame.of(map_row.frame), Names.of(map_row.names)
         for start in range(0, len(new), AT_ONCE):
-            self._add(map_row, *look.rows_of(new[start : start + AT_ONCE]), placed, frame, names)
+            self._add(map_row, *look.rows_of(new[start : start + AT_ONCE], checks), placed, frame, names)
         if changed:
             self._change(project, map_row, sorted(changed), placed, frame, names)
+        placed.rerouted |= said  # not before it is drawn: what the database did not take is drawn by the next look
+        placed.checked = checks
         if latest > map_row.read_until or new:
             with store.writing() as connection:
                 maps.change_map(connection, map_row.id, read_until=max(latest, map_row.read_until), names=names.as_dict())

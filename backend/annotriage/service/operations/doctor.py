@@ -22,7 +22,7 @@ from annotriage.service.guarantee.decisions import is_alone
 from annotriage.service.guarantee.spot_checks import DAY, OLDEST_DAYS, SKEW_SECONDS, standing
 from annotriage.service.operations.process import VISITORS, Process
 from annotriage.settings import ServiceSettings
-from annotriage.states import Failure, JobState, SpotCheckState
+from annotriage.states import Failure, SpotCheckState
 from annotriage.store import DATABASE_TROUBLE, browsing, deliveries, inbox, jobs, spot_checks, work
 from annotriage.store.database import cause
 from annotriage.store.projects import Project, projects
@@ -267,10 +267,9 @@ def _erasing(connection: Connection, project: Project) -> Iterator[Check]:
 
 def _jobs(connection: Connection, project: Project) -> Iterator[Check]:
     """Jobs that came to nothing lately, where none of their kind has come to more since; of what is to be erased `_erasing` tells."""
-    latest = {job.kind: job for job in reversed(jobs.jobs_of(connection, project.id))}
-    for kind, job in latest.items():
-        if kind != jobs.ERASURE and job.state == JobState.FAILED and (job.finished_at or job.at) > time.time() - TOLD_DAYS * DAY:
-            yield Check("jobs", None, f"the last of the kind {kind!r} failed: {job.text}", "Ask for it again once that is put right.")
+    for job in jobs.failed_of(connection, project.id, time.time() - TOLD_DAYS * DAY):
+        if job.kind != jobs.ERASURE:
+            yield Check("jobs", None, f"the last of the kind {job.kind!r} failed: {job.text}", "Ask for it again once that is put right.")
 
 
 def _guarantee(connection: Connection, project: Project) -> Iterator[Check]:
