@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from triaged import import_tasks
@@ -207,7 +207,8 @@ def test_people_are_told_that_nobody_can_judge_however_much_waits(process, conne
         judge._size = judging.FEWEST
         able, judge.open = judge.open, cannot
         for claimed in [judge._claim() for _ in range(3)]:  # one that is judged, and two ahead
-            judge._judge(claimed)
+            with ExitStack() as turn:
+                judge._judge(claimed, turn)
     assert trouble() is None, "each may think that the other one can"
     judge._left = {id: (0.0, works) for id, (_, works) in judge._left.items()}  # half a minute later
     assert judge.step()
