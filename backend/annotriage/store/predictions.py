@@ -76,7 +76,7 @@ def known_predictions(connection: Connection, external_id: str, tasks: Sequence[
                 found = Predictions(row.prediction_version, row.reference_id, row.watch, {})
             if row.id is not None and (row.labelled or row.state is not None):
                 marked = row.state == DeliveryState.ANSWERED and row.owner is None
-                fresh = marked and -FRESH_SECONDS < row.not_before - ANSWERED_SECONDS - time.time() <= 0
+                fresh = marked and abs(row.not_before - ANSWERED_SECONDS - time.time()) < FRESH_SECONDS  # another process's clock
                 found.by_task[row.external_id] = Known(row.id, row.state, row.labels, row.trust, fresh)
         if found is None:
             return None
