@@ -467,30 +467,37 @@ def test_what_a_worker_may_have_died_of_is_judged_while_nothing_else_is(process,
     assert happened == ["written", "begun", "drawn", "written"]
 
 
-def test_a_claim_whose_media_cannot_be_had_is_not_ahead_of_one_that_is_still_written_down(
+def test_a_claim_that_ends_without_a_verdict_is_not_ahead_of_one_that_is_still_written_down(
     process, connect, digits, judge, one_at_a_time, monkeypatch
 ):
     project, tool = connect(sample_share=0.0, audit_share=0.0)
     _, away, _ = import_tasks(process, project, tool, digits.incoming[0][:3])
-    content, happened, judged_at = judge._reader._content, [], []
+    with process.store.writing() as connection:
+        suspect = work_table.update().where(work_table.c.id == select(func.max(work_table.c.id)).scalar_subquery())
+        connection.execute(suspect.values(attempts=work.SUSPECT))
+    content, begin, happened, looked_at = judge._reader._content, work.begin, [], []
 
     def fetched(tool, task, media, where):
         if task == away.id:
             raise MediaUnavailable("nobody answers")
         return content(tool, task, media, where)
 
-    def the_third_may_have_been_drawn():
-        if not judge._ahead.empty():
-            return False
-        judged_at.append(time.monotonic())
-        return time.monotonic() > judged_at[0] + 0.3
+    def beginning(*given):
+        happened.append("begun")
+        return begin(*given)
+
+    def the_suspect_may_have_been_begun():
+        if judge._ahead.qsize() < 2:
+            looked_at.append(time.monotonic())
+        return looked_at and time.monotonic() > looked_at[0] + 0.3
 
     monkeypatch.setattr(judge._reader, "_content", fetched)
+    monkeypatch.setattr(work, "begin", beginning)
     judge._ahead.maxsize = 3  # all are claimed before the first is judged
-    first_held_up(monkeypatch, the_third_may_have_been_drawn, happened)
+    first_held_up(monkeypatch, the_suspect_may_have_been_begun, happened)
     one_at_a_time()
-    wait_until(lambda: len(happened) == 4, what="for the third to be judged")
-    assert happened == ["written", "drawn", "drawn", "written"]
+    wait_until(lambda: happened.count("written") == 2, what="for the suspect to be judged")
+    assert happened.index("begun") > happened.index("written")
 
 
 def share_for(process, project, count, state):
