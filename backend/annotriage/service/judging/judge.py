@@ -126,7 +126,7 @@ class Judge:
             self._reader.expect(self._process.named_project(foretold.project, foretold.classes), foretold.task, foretold.media)
 
     def _await(self, foretold: Foretold) -> None:
-        """Remember for whom somebody waits, for as long as that may be."""
+        """Remember that somebody waits for the task, for as long as that may be."""
         now = time.monotonic()
         for key in [key for key, until in list(self._awaited.items()) if until < now]:
             self._awaited.pop(key, None)

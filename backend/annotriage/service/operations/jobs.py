@@ -80,9 +80,8 @@ def job_loops(process: Process) -> list[Loop]:
         each("tightening", Tightening(process).step, QUEUED_SECONDS),
         each("fields", FieldWriting(process).step, source=None),  # likewise
         each("decided findings", lambda project: withdraw_decided(process, project), AUDIT_SECONDS),
-        each(
-            "inherited answers", partial(inherit, process), QUEUED_SECONDS
-        ),  # needs no model, and two at once would take back each other's
+        # Needs no model; two processes at once would take back each other's.
+        each("inherited answers", partial(inherit, process), QUEUED_SECONDS),
         Loop(process, "near duplicates", [ProjectStep("near duplicates", put_off(process, near_duplicates.step))], QUEUED_SECONDS),
         each("maps", put_off(process, MapMaking(process).step), MAP_SECONDS),
         each("places", then_rest(Placing(process).step), PLACES_SECONDS),
