@@ -14,9 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
 
 from annotriage.errors import FitError
 
@@ -70,6 +67,10 @@ def fit_density_ratio(held_out: Array, incoming: Array, seed: int) -> DensityRat
 
     The rule is the mean of five, each fitted without a fifth of the items. Raises FitError if either set has fewer than 50 items.
     """
+    from sklearn.linear_model import LogisticRegression  # heavy, with pandas behind it: loaded where a rule is fitted
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold
+
     if min(len(held_out), len(incoming)) < LEAST:
         raise FitError(f"{len(held_out):,} held-out and {len(incoming):,} incoming items are too few to compare: it takes {LEAST} of each")
     points = np.vstack([held_out, incoming]).astype(np.float64)

@@ -24,6 +24,7 @@ from annotriage.service.maps.likeness import Likeness
 from annotriage.service.maps.map_making import MapMaking
 from annotriage.service.maps.map_placing import Placing
 from annotriage.service.maps.training_items import keep_training
+from annotriage.service.operations.apart import apart
 from annotriage.service.operations.connecting import disconnect
 from annotriage.service.readings.snapshots import snapshot
 from annotriage.states import UNSETTLED
@@ -354,6 +355,22 @@ def test_a_map_that_cannot_be_made_says_why_and_is_not_tried_all_the_time(proces
     with process.store.reading() as connection:
         attempt = maps.latest_attempt(connection, project.id, "umap")
     assert (attempt.state, attempt.text) == ("failed", "no room for 20,000 points")
+
+
+def test_a_map_is_laid_out_in_a_process_of_its_own(process, project, monkeypatch):
+    """It loads and compiles several hundred MB, which would stay: ours loads nothing of it."""
+    seen = []
+
+    def watched(what, function, *given, **options):
+        seen.append((what, function))
+        return apart(what, function, *given, **options)
+
+    monkeypatch.setattr(map_making, "apart", watched)
+    monkeypatch.setattr(map_making, "fit_map", lambda *_: pytest.fail("it is laid out here"))
+    assert MapMaking(process).step(project)
+    assert seen == [("map", map_making.lay_out)]
+    made = newest(process, project)
+    assert (made.state, made.total) == ("ready", 160)
 
 
 def test_a_map_is_given_up_where_its_project_is_disconnected_meanwhile(process, project, monkeypatch, caplog):

@@ -7,23 +7,21 @@ written nowhere.
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from annotriage.errors import AnnotriageError, DataError, MediaError, Overloaded, StateError
+from annotriage.service.operations.apart import apart
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
 from annotriage.store.browsing import is_item_hidden, item_of_id
 from annotriage.store.projects import Project, get_project
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection as Pipe
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -78,29 +76,14 @@ class Likeness:
 
     def _search(self, project: Project, item_id: int | None, picture: bytes | None, free: int = 0) -> list[Like]:
         process = self._process
+        asked = (process.settings, process.config, project.id, item_id, free, picture)
         with self._turn():
-            context = multiprocessing.get_context("spawn")
-            ours, theirs = context.Pipe()
-            asked = (process.settings, process.config, project.id, item_id, free, theirs)
-            child = context.Process(target=answer, args=asked, name="annotriage-search", daemon=True)
-            giver = threading.Thread(target=_give, args=(ours, picture), daemon=True)
             try:
-                child.start()
-                theirs.close()
-                giver.start()  # a large picture is taken only once the child runs, and it may never do
-                if not ours.poll(SECONDS):
-                    raise StateError(f"the search took longer than {SECONDS:g} s; try again when the machine has less to do")
-                kind, found = ours.recv()
-            except (EOFError, OSError):
+                kind, found = apart("search", answer, *asked, seconds=SECONDS)
+            except TimeoutError:
+                raise StateError(f"the search took longer than {SECONDS:g} s; try again when the machine has less to do") from None
+            except ChildProcessError:
                 raise StateError("the search ended without a result; the log says more") from None
-            finally:
-                theirs.close()
-                if child.pid is not None:
-                    child.kill()  # it has nothing left to do
-                    child.join()
-                if giver.ident is not None:
-                    giver.join()  # it gives to nobody any more
-                ours.close()
         if kind == "found":
             return [Like(*row) for row in found]
         raise DataError(found) if kind == "no picture" else StateError(found)
@@ -115,11 +98,6 @@ class Likeness:
             _TURNS.release()
 
 
-def _give(pipe: Pipe, picture: bytes | None) -> None:
-    with suppress(OSError):  # the child has ended
-        pipe.send(picture)
-
-
 def nearest_free(process: Process, project: Project, item_id: int, count: int) -> list[int]:
     """The items most like one, itself among them, of the latest that wait and may become members of a group of look-alikes.
 
@@ -128,14 +106,14 @@ def nearest_free(process: Process, project: Project, item_id: int, count: int) -
     return [id for id, _ in _nearest_free(process, project, item_id, count)]
 
 
-def answer(settings: ServiceSettings, config: Path | None, project_id: int, item_id: int | None, free: int, pipe: Pipe) -> None:
-    """One search, in its own process: a picture comes by the pipe, and what was found, or why nothing was, goes there.
+def answer(
+    settings: ServiceSettings, config: Path | None, project_id: int, item_id: int | None, free: int, picture: bytes | None
+) -> tuple[str, Any]:
+    """One search, in its own process: what was found, or why nothing was.
 
     free: so many of what may become members of a group of look-alikes; 0: of all items.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group, and whoever asked ends this
     os.nice(NICENESS)
-    picture: bytes | None = pipe.recv()
     process = Process(settings, "command", config)
     said: tuple[str, Any]
     try:
@@ -153,8 +131,7 @@ def answer(settings: ServiceSettings, config: Path | None, project_id: int, item
         said = "failed", str(error)
     finally:
         process.close()
-    pipe.send(said)
-    pipe.close()
+    return said
 
 
 def _point_of_item(process: Process, project: Project, item_id: int | None) -> Any:
