@@ -18,6 +18,7 @@ from annotriage.service.judging.judge import Judge
 from annotriage.service.operations.joining import REFUSED, refuse_unlike
 from annotriage.service.operations.log import log
 from annotriage.service.operations.loops import Loop, ProjectStep, giving_signs_of_life, heartbeat, run_loops
+from annotriage.service.operations.memory import give_back_memory
 from annotriage.service.operations.process import Process
 from annotriage.service.quality.gold import tend_gold
 from annotriage.store.projects import Project
@@ -32,6 +33,7 @@ def run_worker(process: Process, joined: bool = False) -> None:
     joined: whether a worker of this replica worked with the others before. Then it is not asked again: what it cannot judge now it leaves
     to them, and its replica goes on.
     """
+    give_back_memory(large=False)  # batches follow one another
     judge, follower = Judge(process), Follower(process)
     try:
         if not joined:
