@@ -9,7 +9,7 @@ import pytest
 from annotriage.errors import UnknownError
 from annotriage.states import ProposalState
 from annotriage.store import maps, proposals
-from annotriage.store.schema import map_, verdict
+from annotriage.store.schema import map_, spot_check, verdict
 
 
 def made(connection, project, method="umap"):
@@ -79,6 +79,17 @@ class TestMaps:
             assert (hidden.route, told.route) == ("spot check", "auto")
             assert (hidden.labels, hidden.outlier_score, hidden.class_score, hidden.source_score) == ([], None, None, None)
             assert (told.labels, told.outlier_score, told.class_score, told.source_score) == (["cat"], 0.4, 2.0, 1.0)
+
+    def test_a_spot_check_that_is_open_is_told_whenever_it_was_drawn_and_of_settled_ones_the_latest(self, store, filled):
+        again, settled = filled.judged(2, spot_check="audit")
+        later = time.time() + 1e6  # whenever the map was made
+        with store.writing() as connection:
+            connection.execute(spot_check.update().values(state="right", answered_at=5.0))
+            assert maps.checked_since(connection, filled.project, later) == set()
+            for state, at in (("open", None), ("disagreed", 5.0)):  # the answer was taken back, or is another one now
+                connection.execute(spot_check.update().where(spot_check.c.item_id == again).values(state=state, answered_at=at))
+                assert maps.checked_since(connection, filled.project, later) == {(again, state)}
+            assert maps.checked_since(connection, filled.project, 1.0) == {(again, "disagreed"), (settled, "right")}
 
     def test_who_is_asked_about_look_alikes_is_drawn_anew_and_again_when_that_is_over(self, store, filled):
         asked, other = filled.judged(2, "uncertain")

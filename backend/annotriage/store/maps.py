@@ -319,8 +319,9 @@ def rerouted_since(connection: Connection, project: Project, at: float) -> set[t
 
 
 def checked_since(connection: Connection, project: Project, at: float) -> set[tuple[int, str]]:
-    """What people answer blind: (item id, state), of the spot checks that were drawn after a moment and are open, or that were answered
-    after it, and of the look-alikes about which people are asked, or were: nobody writes down since when."""
+    """What people answer blind: (item id, state), of all spot checks that are open, of those that were answered after a moment, and of the
+    look-alikes about which people are asked, or were. Nobody writes down since when people are asked, or since when a check is open again
+    that was settled before."""
     given = {"of_project": project.id, "after": at - OVERLAP}
     found: set[tuple[int, str]] = {(id, state) for query in _CHECKED for id, state in connection.execute(query, given)}
     return found | {(id, "asked" if asked else "not asked") for id, asked in connection.execute(_ASKED, given)}
@@ -395,7 +396,7 @@ _REROUTED = select(rerouting.c.id, rerouting.c.undone_at).where(
 _CHECKED = [
     select(spot_check.c.item_id, spot_check.c.state).where(spot_check.c.project_id == _OF_PROJECT, *which)
     for which in (  # an index each
-        (spot_check.c.state.in_(UNSETTLED), spot_check.c.drawn_at > _AFTER),
+        (spot_check.c.state.in_(UNSETTLED),),
         (spot_check.c.answered_at > _AFTER,),
     )
 ]

@@ -220,6 +220,26 @@ def test_what_becomes_a_spot_check_loses_its_class_on_the_map_until_it_is_answer
     assert coded() == before
 
 
+def test_a_spot_check_that_was_settled_before_the_map_and_is_open_again_says_nothing_on_it(process, project, monkeypatch):
+    monkeypatch.setattr(map_making, "fit_map", lambda points, *_: points[:, :2])
+    id = min(id for id, route in routes(process).items() if route == "auto")
+    with process.store.writing() as connection:
+        draw(connection, project, id)
+        long_ago = time.time() - 10 * maps.OVERLAP
+        connection.execute(update(spot_check).values(state="right", drawn_at=long_ago, answered_at=long_ago))
+    MapMaking(process).step(project)
+    made, placing = newest(process, project), Placing(process)
+    placing.step(project)
+    assert drawn(process, made.id)[id][2] == "auto"
+    with process.store.writing() as connection:
+        connection.execute(update(spot_check).values(state="open", answered_at=None))  # the answer was taken back
+    placing.step(project)
+    with process.store.reading() as connection:
+        piece = maps.read_piece(connection, made.id, 1)
+    at = piece.find(id)
+    assert (KINDS[piece.route[at]], piece.label[at], piece.score[at], piece.axes[at]) == ("spot check", 0, 0, 0)
+
+
 def test_what_becomes_a_spot_check_between_two_maps_that_are_placed_together_is_hidden_on_both(process, project, digits, monkeypatch):
     monkeypatch.setattr(map_making, "fit_map", lambda points, *_: points[:, :2])
     making, placing = MapMaking(process), Placing(process)

@@ -155,8 +155,9 @@ class Placing:
         rows = {row.item_id: row for row in rows_of(self._process, project, ids)}
         if not rows:
             return
-        points = points_of(list(rows.values()))
-        own = dict(zip(rows, frame.within(place(points, placed.anchors, placed.places)), strict=True))
+        moved = [row for row in rows.values() if row.at > map_row.read_until]  # judged anew, perhaps on another picture
+        places = frame.within(place(points_of(moved), placed.anchors, placed.places)) if moved else ()
+        own = dict(zip([row.item_id for row in moved], places, strict=True))
         with self._process.store.reading() as connection:
             numbers = maps.pieces_around(connection, map_row.id, ids[0], ids[-1])
         for number in numbers:
@@ -170,8 +171,7 @@ class Placing:
                     at = piece.find(id)
                     if at is None:
                         continue
-                    moved = row.at > map_row.read_until  # judged anew, perhaps on another picture
-                    there = own[id] if moved else [axis[at] for axis in piece.places]
+                    there = own[id] if id in own else [axis[at] for axis in piece.places]
                     values = (*map(int, there), *names.codes(row))
                     touched |= values != tuple(column[at] for column in piece.columns)
                     piece.put(id, values)
