@@ -15,7 +15,7 @@ from annotriage.store.database import stored
 from annotriage.store.deliveries import enqueue
 from annotriage.store.events import note
 from annotriage.store.reviews import Answer, keep_reviews, set_answers
-from annotriage.store.schema import delivery, item, review, spot_check
+from annotriage.store.schema import item, review, spot_check
 
 
 def answer(store, filled, ids, label, *, person="7", resolved=True, at=None):
@@ -111,21 +111,6 @@ class TestBlindAnswers:
             connection.execute(update(item).where(item.c.id.in_(shown[2:])).values(gone=True))
         with store.reading() as connection:
             assert [(row.answered, row.n) for row in first_answers(connection, filled.project)] == [(("dog",), 2)]
-
-    def test_items_of_which_nothing_counts_take_no_place_among_the_latest_first_answers(self, store, filled, monkeypatch):
-        """Neither delivered nor drawn, with nothing in view, and drawn but not settled."""
-        monkeypatch.setattr(blind_answers_module, "MOST_ITEMS", 3)
-        older, shown = filled.judged(2), filled.judged(2)
-        checks = filled.judged(2, spot_check="sample")
-        settle(store, checks[0], "right", "dog")
-        bare, hidden, open_ = filled.judged(3), filled.judged(3), filled.judged(3, spot_check="audit")
-        with store.writing() as connection:
-            connection.execute(delivery.delete().where(delivery.c.item_id.in_(bare)))
-            connection.execute(update(delivery).where(delivery.c.item_id.in_(hidden)).values(labels=None))
-        answer(store, filled, [*older, *shown, *checks, *bare, *hidden, *open_], "dog")
-        with store.reading() as connection:
-            found = {(row.blind, row.n) for row in first_answers(connection, filled.project)}
-        assert found == {(True, 1), (False, 2)}, "of the latest that count"
 
     def test_what_is_counted_is_what_is_listed(self, store, filled):
         """Over answers, times at the ends of days, and what is taken back, deleted and erased."""

@@ -243,28 +243,33 @@ def several_answers(connection: Connection, project: Project) -> tuple[list[Seve
 def first_answers(connection: Connection, project: Project) -> list[FirstAnswer]:
     """People's first answers on items whose suggestion is shown, and on spot checks of the same routes, under the current reference.
 
-    Counted, as few differ. The latest of them if there are many; answers from before the verdict are left out. So are blind ones from the
+    Counted, as few differ. The latest items if there are many; answers from before the verdict are left out. So are blind ones from the
     first on that contradicts the model and awaits a second answer: of that nothing may be told, and without it alone the others would
     make the model look better than it is.
     """
-    delivered = and_(delivery.c.item_id == first_answer.c.item_id, delivery.c.reference_id == project.reference_id)
-    drawn = and_(spot_check.c.item_id == first_answer.c.item_id, spot_check.c.reference_id == project.reference_id)
-    in_view = and_(spot_check.c.state.is_(None), stored(delivery.c.labels) != JSON_NULL)
-    earliest = _first_contradicted(connection, project)
-    known = and_(spot_check.c.state.in_(SETTLED), func.coalesce(spot_check.c.answered_at, 0.0) < earliest)
-    each = (  # of those alone that count: others would take the places of earlier ones
-        select(first_answer.c.route, spot_check.c.state.is_not(None).label("drawn"), first_answer.c.said, first_answer.c.given)
-        .select_from(first_answer)
-        .outerjoin(delivery, delivered)
-        .outerjoin(spot_check, drawn)
+    each = (
+        select(first_answer.c.item_id, first_answer.c.route, first_answer.c.said, first_answer.c.given)
         .where(first_answer.c.project_id == project.id, first_answer.c.reference_id == project.reference_id)
-        .where(first_answer.c.route.in_(SHOWN), first_answer.c.given.is_not(None), or_(in_view, known))
+        .where(first_answer.c.route.in_(SHOWN), first_answer.c.given.is_not(None))
         .where(~exists().where(item.c.id == first_answer.c.item_id, item.c.gone))
         .order_by(first_answer.c.item_id.desc())
         .limit(MOST_ITEMS)
         .subquery("each")
     )
-    counted = select(*each.c, func.count()).group_by(*each.c)
+    delivered = and_(delivery.c.item_id == each.c.item_id, delivery.c.reference_id == project.reference_id)
+    drawn = and_(spot_check.c.item_id == each.c.item_id, spot_check.c.reference_id == project.reference_id)
+    in_view = and_(spot_check.c.state.is_(None), stored(delivery.c.labels) != JSON_NULL)
+    earliest = _first_contradicted(connection, project)
+    known = and_(spot_check.c.state.in_(SETTLED), func.coalesce(spot_check.c.answered_at, 0.0) < earliest)
+    alike = (each.c.route, spot_check.c.state.is_not(None).label("drawn"), each.c.said, each.c.given)
+    counted = (
+        select(*alike, func.count())
+        .select_from(each)
+        .outerjoin(delivery, delivered)
+        .outerjoin(spot_check, drawn)
+        .where(or_(in_view, known))
+        .group_by(*alike)
+    )
     return [
         FirstAnswer(route, bool(blind), _in_order(said), _in_order(given), n)
         for route, blind, said, given, n in connection.execute(counted).all()
