@@ -17,6 +17,7 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    exists,
     func,
     null,
     or_,
@@ -206,10 +207,10 @@ def piece_content(connection: Connection, map_id: int, number: int) -> bytes | N
 def piece_in_sight(connection: Connection, project: Project, map_id: int, number: int) -> bytes | None:
     """A piece as it is sent to whoever looks: without the spot checks that the project hides, and with nothing on others that are open.
 
-    The newest map is kept up to date in that by itself.
+    A map that is kept up to date is so in that, too.
     """
     content = piece_content(connection, map_id, number)
-    if content is None or number == TRAINING or not (project.hides_checks or is_older(connection, map_id)):
+    if content is None or number == TRAINING or (is_kept_up_to_date(connection, project, map_id) and not project.hides_checks):
         return content
     piece = unpack(content)
     change = piece.drop if project.hides_checks else piece.hide
@@ -217,12 +218,14 @@ def piece_in_sight(connection: Connection, project: Project, map_id: int, number
     return pack(piece) if any(changed) else content
 
 
-def is_older(connection: Connection, map_id: int) -> bool:
-    """Whether a map has a newer one of its method, so that nobody draws anything on it any more."""
+def is_kept_up_to_date(connection: Connection, project: Project, map_id: int) -> bool:
+    """Whether what changes is still drawn on a map: on the newest of each method, as long as the project keeps its reference."""
     later = map_.alias("later")
-    same = (map_.c.id == map_id, later.c.project_id == map_.c.project_id, later.c.method == map_.c.method)
-    ready = select(later.c.id).select_from(map_).join(later, later.c.id > map_.c.id).where(*same, later.c.state == "ready")
-    return connection.execute(ready.limit(1)).first() is not None
+    newer = exists().where(
+        later.c.project_id == map_.c.project_id, later.c.method == map_.c.method, later.c.state == "ready", later.c.id > map_.c.id
+    )
+    mine = select(map_.c.id).where(map_.c.id == map_id, map_.c.reference_id == project.reference_id, ~newer)
+    return connection.execute(mine).first() is not None
 
 
 def in_sight(connection: Connection, project: Project, members: Mapping[int, int]) -> dict[int, int]:

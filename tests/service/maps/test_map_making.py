@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 from triaged import import_tasks, judge
 
-from annotriage.errors import StateError
+from annotriage.errors import StateError, StoreError
 from annotriage.latent.maps import fit_map, laid_over, place
 from annotriage.service.delivery.rerouting import send_to_review
 from annotriage.service.maps import map_making, map_placing
@@ -99,6 +99,15 @@ def test_a_search_whose_process_dies_at_once_is_an_error_however_large_the_pictu
             Likeness(process).like_picture(project, b"x" * 2**20)
     finally:
         spawn.set_executable(usual)
+
+
+def test_a_search_beside_a_database_in_trouble_says_so_in_its_own_words(process, project):
+    with process.store.writing() as connection:
+        id = connection.execute(select(point.c.item_id).limit(1)).scalar_one()
+        connection.exec_driver_sql("ALTER TABLE point RENAME TO elsewhere")
+    with pytest.raises(StoreError) as told:
+        Likeness(process).like_item(project, id)
+    assert str(told.value) == "no such table: point"
 
 
 @databases.both
@@ -297,6 +306,22 @@ def test_an_older_map_says_nothing_of_what_became_a_spot_check_since(process, pr
         draw(connection, project, id)
         assert older != newest(process, project).id
         piece = unpack(maps.piece_in_sight(connection, project, older, 1))
+    at = piece.find(id)
+    assert (KINDS[piece.route[at]], piece.label[at], piece.score[at], piece.axes[at]) == ("spot check", 0, 0, 0)
+
+
+def test_the_map_of_a_former_reference_says_nothing_of_what_became_a_spot_check_since(process, project, monkeypatch):
+    """Nobody draws on it any more, and the map of the new reference may be hours away."""
+    monkeypatch.setattr(map_making, "fit_map", lambda points, *_: points[:, :2])
+    MapMaking(process).step(project)
+    made = newest(process, project)
+    with process.store.writing() as connection:
+        id = connection.execute(select(verdict.c.item_id).where(verdict.c.route == "auto").limit(1)).scalar_one()
+        draw(connection, project, id)
+    refitted = dataclasses.replace(project, reference_id=project.reference_id + 1)
+    Placing(process).step(refitted)
+    with process.store.reading() as connection:
+        piece = unpack(maps.piece_in_sight(connection, refitted, made.id, 1))
     at = piece.find(id)
     assert (KINDS[piece.route[at]], piece.label[at], piece.score[at], piece.axes[at]) == ("spot check", 0, 0, 0)
 

@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from annotriage.errors import AnnotriageError, DataError, MediaError, Overloaded, StateError
+from annotriage.errors import AnnotriageError, DataError, MediaError, Overloaded, StateError, StoreError
 from annotriage.service.operations.apart import apart
 from annotriage.service.operations.log import log
 from annotriage.service.operations.process import Process
+from annotriage.store import DATABASE_TROUBLE
 from annotriage.store.browsing import is_item_hidden, item_of_id
+from annotriage.store.database import cause
 from annotriage.store.projects import Project, get_project
 
 if TYPE_CHECKING:
@@ -109,7 +111,7 @@ def nearest_free(process: Process, project: Project, item_id: int, count: int) -
 def answer(
     settings: ServiceSettings, config: Path | None, project_id: int, item_id: int | None, free: int, picture: bytes | None
 ) -> tuple[str, Any]:
-    """One search, in its own process: what was found, or why nothing was.
+    """One search, in its own process: what was found, or why nothing was. Raises StoreError if the database cannot be used.
 
     free: so many of what may become members of a group of look-alikes; 0: of all items.
     """
@@ -126,6 +128,8 @@ def answer(
             said = "found", _nearest(process, project, point, item_id)
     except MediaError as error:
         said = "no picture", str(error)
+    except DATABASE_TROUBLE as error:
+        raise StoreError(cause(error)) from error  # the others of that kind do not travel as what they are
     except AnnotriageError as error:
         log("search failed", level=logging.WARNING, project=project_id, error=error)
         said = "failed", str(error)

@@ -98,7 +98,7 @@ def add_views(routes: Routes) -> None:
             abort(404)
         response = Response(content, mimetype=POINTS, headers={"Content-Encoding": "gzip"})
         # The address names the version, so that what the browser has need not be asked for again; what is hidden changes without one.
-        kept = "version" in request.args and not project.hides_checks and not maps.is_older(connection, map_id)
+        kept = "version" in request.args and not project.hides_checks and maps.is_kept_up_to_date(connection, project, map_id)
         response.headers["Cache-Control"] = "private, max-age=86400, immutable" if kept else "no-store"
         return response
 
