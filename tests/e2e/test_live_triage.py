@@ -14,6 +14,7 @@ from running import RunningService
 from waiting import PATIENCE, wait_until
 
 CLASSES = [str(digit) for digit in range(8)]
+UNCHECKED = ("--sample-share", 0, "--audit-share", 0)
 CONFIG = (
     '<View><Image name="image" value="$image"/><Choices name="label" toName="image">'
     + "".join(f'<Choice value="{name}"/>' for name in CLASSES)
@@ -55,6 +56,12 @@ def deleted(label_studio, service):
 def project(label_studio, service, reference):
     """A project that is connected, still empty."""
     return connected(label_studio, service, reference)
+
+
+@pytest.fixture
+def unchecked(label_studio, service, reference):
+    """The same without spot checks: those stand in no queue, and one that is answered otherwise than the model waits for another person."""
+    return connected(label_studio, service, reference, *UNCHECKED)
 
 
 def connected(label_studio, service, reference, *options, config=CONFIG, **fields):
@@ -243,14 +250,14 @@ def test_tabs_sort_what_waits_strangest_first_and_fields_say_why(label_studio, s
     assert set(pre_annotated) == set(ids) - set(review) - checks
 
 
-def test_with_webhooks_switched_off_the_poll_finds_everything(label_studio, service, project, scans):
-    for webhook in label_studio.call("GET", "/api/webhooks/", project=project):
+def test_with_webhooks_switched_off_the_poll_finds_everything(label_studio, service, unchecked, scans):
+    for webhook in label_studio.call("GET", "/api/webhooks/", project=unchecked):
         label_studio.call("DELETE", f"/api/webhooks/{webhook['id']}/")
-    ids = label_studio.import_tasks(project, scans["known"][:20])
-    wait_for_predictions(label_studio, project, 20)
+    ids = label_studio.import_tasks(unchecked, scans["known"][:20])
+    wait_for_predictions(label_studio, unchecked, 20)
     person = label_studio.admin
     answer(person, ids[0], "3")
-    wait_until(lambda: item(service, project, ids[0])["answer"] == "resolved", what="for the answer")
+    wait_until(lambda: item(service, unchecked, ids[0])["answer"] == "resolved", what="for the answer")
 
 
 def test_retrieve_predictions_gives_each_task_its_one(label_studio, service, project, scans):
@@ -265,30 +272,30 @@ def test_retrieve_predictions_gives_each_task_its_one(label_studio, service, pro
 # -- what answers do
 
 
-def test_answers_flow_back_and_the_queue_shrinks(label_studio, service, project, scans):
-    ids = label_studio.import_tasks(project, scans["strangers"][:10])
-    wait_for_predictions(label_studio, project, 10)
-    wait_until(lambda: queue_length(service, project) > 5, what="for the queue")
-    before = queue_length(service, project)
+def test_answers_flow_back_and_the_queue_shrinks(label_studio, service, unchecked, scans):
+    ids = label_studio.import_tasks(unchecked, scans["strangers"][:10])
+    wait_for_predictions(label_studio, unchecked, 10)
+    wait_until(lambda: queue_length(service, unchecked) > 5, what="for the queue")
+    before = queue_length(service, unchecked)
     review = answer(label_studio.admin, ids[0], "None of these")
-    wait_until(lambda: queue_length(service, project) == before - 1, what="for the queue to shrink")
-    assert item(service, project, ids[0])["answered"] == ["None of these"]
+    wait_until(lambda: queue_length(service, unchecked) == before - 1, what="for the queue to shrink")
+    assert item(service, unchecked, ids[0])["answered"] == ["None of these"]
     label_studio.call("DELETE", f"/api/annotations/{review}/")
-    wait_until(lambda: queue_length(service, project) == before, what="for the item to come back")
+    wait_until(lambda: queue_length(service, unchecked) == before, what="for the item to come back")
 
 
-def test_skips_and_empty_annotations_resolve_nothing(label_studio, service, project, scans):
-    ids = label_studio.import_tasks(project, scans["strangers"][:4])
-    wait_for_predictions(label_studio, project, 4)
+def test_skips_and_empty_annotations_resolve_nothing(label_studio, service, unchecked, scans):
+    ids = label_studio.import_tasks(unchecked, scans["strangers"][:4])
+    wait_for_predictions(label_studio, unchecked, 4)
     answer(label_studio.admin, ids[0], "3", was_cancelled=True)
     answer(label_studio.admin, ids[1], "")
     answer(label_studio.admin, ids[2], "3")
-    wait_until(lambda: item(service, project, ids[2])["answer"] == "resolved", what="for the answer")
-    assert [item(service, project, id)["answer"] for id in ids[:2]] == ["open", "open"]
+    wait_until(lambda: item(service, unchecked, ids[2])["answer"] == "resolved", what="for the answer")
+    assert [item(service, unchecked, id)["answer"] for id in ids[:2]] == ["open", "open"]
 
 
 def test_with_two_answers_wanted_the_majority_decides(label_studio, service, reference, scans):
-    project = connected(label_studio, service, reference, maximum_annotations=2)
+    project = connected(label_studio, service, reference, *UNCHECKED, maximum_annotations=2)
     ids = label_studio.import_tasks(project, scans["strangers"][:2])
     wait_for_predictions(label_studio, project, 2)
     first, second = label_studio.user(), label_studio.user()
@@ -315,8 +322,7 @@ def test_tasks_labelled_before_take_no_part(label_studio, service, reference, sc
 
 
 def test_two_people_at_the_label_button_get_the_strangest_without_an_answer_and_never_the_same(label_studio, service, reference, scans):
-    # without spot checks: one that was answered otherwise than the model comes back, to the other person
-    project = connected(label_studio, service, reference, "--sample-share", 0, "--audit-share", 0)
+    project = connected(label_studio, service, reference, *UNCHECKED)
     ids = label_studio.import_tasks(project, [*scans["strangers"][:8], *scans["known"][:8]])
     wait_for_predictions(label_studio, project, len(ids))
     trust = {id: task["predictions"][0]["score"] for id, task in listed(label_studio, project).items()}
