@@ -70,7 +70,7 @@ def test_a_copy_inherits_an_answer_as_a_prediction_of_its_own_and_loses_it_again
 
 @pytest.fixture
 def same_draws(label_studio, monkeypatch):
-    """The same tasks are drawn as spot checks whatever ids the labeling tool gives: how much a few answers teach hangs on which they are."""
+    """Whatever ids the tool gives, the same tasks are drawn as spot checks: how much a few answers teach hangs on which they are."""
     (last,) = label_studio.import_tasks(label_studio.project(config=CONFIG), [{"image": "data:,"}])
     monkeypatch.setattr(check_assignment, "draw_name", lambda project, marker, task: f"task {int(task) - last}")
 
