@@ -53,7 +53,7 @@ def previewed_once():
 def laid_out_once():
     """Maps of the same points are laid out once, and in this process: dozens of tests make the same map, which takes a second and comes
     out the same."""
-    found, plain = {}, map_making.fit_map
+    found, plain = {}, map_making.lay_out
 
     def once(points, method, seed, former=None, dimensions=2):
         parts = [points] if former is None else [points, former]
@@ -63,7 +63,7 @@ def laid_out_once():
         return found[asked].copy()
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(map_making, "fit_map", once)
+        patched.setattr(map_making, "lay_out", once)
         patched.setattr(map_making, "apart", lambda _what, function, *given, **_: function(*given))
         yield
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from annotriage.latent.clusters import squared_distances
 from annotriage.latent.compression import tsne_embedding, umap_embedding
@@ -33,6 +34,12 @@ def fit_map(points: Array, method: str, seed: int, former: Array | None = None, 
     start = np.array(former, dtype=np.float32)
     start[~known] = place(points[~known], points[known], start[known])
     return laid_over(_fit(points, method, seed, start, dimensions), former)
+
+
+def lay_out(points: Array, method: str, seed: int, former: Array | None, dimensions: int) -> Array:
+    """`fit_map` on one thread, for a process of its own: what it loads and compiles takes several hundred MB."""
+    with threadpool_limits(1):
+        return fit_map(points, method, seed, former, dimensions)
 
 
 def place(points: Array, anchors: Array, places: Array) -> Array:

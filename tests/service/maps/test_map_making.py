@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from triaged import import_tasks, judge
 
 from annotriage.errors import StateError, StoreError
+from annotriage.latent import maps as latent_maps
 from annotriage.latent.maps import fit_map, laid_over, place
 from annotriage.service.delivery.rerouting import send_to_review
 from annotriage.service.maps import map_making, map_placing
@@ -230,7 +231,7 @@ def test_what_becomes_a_spot_check_loses_its_class_on_the_map_until_it_is_answer
 
 
 def test_a_spot_check_that_was_settled_before_the_map_and_is_open_again_says_nothing_on_it(process, project, monkeypatch):
-    monkeypatch.setattr(map_making, "fit_map", lambda points, *_: points[:, :2])
+    monkeypatch.setattr(map_making, "lay_out", lambda points, *_: points[:, :2])
     id = min(id for id, route in routes(process).items() if route == "auto")
     with process.store.writing() as connection:
         draw(connection, project, id)
@@ -250,7 +251,7 @@ def test_a_spot_check_that_was_settled_before_the_map_and_is_open_again_says_not
 
 
 def test_what_becomes_a_spot_check_between_two_maps_that_are_placed_together_is_hidden_on_both(process, project, digits, monkeypatch):
-    monkeypatch.setattr(map_making, "fit_map", lambda points, *_: points[:, :2])
+    monkeypatch.setattr(map_making, "lay_out", lambda points, *_: points[:, :2])
     making, placing = MapMaking(process), Placing(process)
     for method in maps.METHODS:
         making._make(project, method)
@@ -296,7 +297,7 @@ def test_what_becomes_a_spot_check_while_nothing_can_be_drawn_is_hidden_as_soon_
 
 
 def test_an_older_map_says_nothing_of_what_became_a_spot_check_since(process, project, monkeypatch):
-    monkeypatch.setattr(map_making, "fit_map", lambda points, *_: points[:, :2])
+    monkeypatch.setattr(map_making, "lay_out", lambda points, *_: points[:, :2])
     making = MapMaking(process)
     for _ in range(2):
         making._make(project, "umap")
@@ -312,7 +313,7 @@ def test_an_older_map_says_nothing_of_what_became_a_spot_check_since(process, pr
 
 def test_the_map_of_a_former_reference_says_nothing_of_what_became_a_spot_check_since(process, project, monkeypatch):
     """Nobody draws on it any more, and the map of the new reference may be hours away."""
-    monkeypatch.setattr(map_making, "fit_map", lambda points, *_: points[:, :2])
+    monkeypatch.setattr(map_making, "lay_out", lambda points, *_: points[:, :2])
     MapMaking(process).step(project)
     made = newest(process, project)
     with process.store.writing() as connection:
@@ -379,7 +380,7 @@ def test_a_map_is_made_anew_when_a_fifth_has_come_in_and_the_picture_stays(proce
 
 
 def test_the_last_five_maps_are_kept(process, project, monkeypatch):
-    monkeypatch.setattr(map_making, "fit_map", lambda points, *_: points[:, :2])
+    monkeypatch.setattr(map_making, "lay_out", lambda points, *_: points[:, :2])
     making = MapMaking(process)
     for _ in range(7):
         making._make(project, "umap")
@@ -391,7 +392,7 @@ def test_a_map_that_cannot_be_made_says_why_and_is_not_tried_all_the_time(proces
     def broken(*_):
         raise MemoryError("no room for 20,000 points")
 
-    monkeypatch.setattr(map_making, "fit_map", broken)
+    monkeypatch.setattr(map_making, "lay_out", broken)
     making = MapMaking(process)
     for _ in maps.METHODS:
         with pytest.raises(MemoryError):
@@ -411,9 +412,10 @@ def test_a_map_is_laid_out_in_a_process_of_its_own(process, project, monkeypatch
         return apart(what, function, *given, **options)
 
     monkeypatch.setattr(map_making, "apart", watched)
-    monkeypatch.setattr(map_making, "fit_map", lambda *_: pytest.fail("it is laid out here"))
+    monkeypatch.setattr(map_making, "lay_out", latent_maps.lay_out)  # not what other tests share
+    monkeypatch.setattr(latent_maps, "fit_map", lambda *_: pytest.fail("it is laid out here"))
     assert MapMaking(process).step(project)
-    assert seen == [("map", map_making.lay_out)]
+    assert seen == [("map", latent_maps.lay_out)]
     made = newest(process, project)
     assert (made.state, made.total) == ("ready", 160)
 
@@ -423,7 +425,7 @@ def test_a_map_is_given_up_where_its_project_is_disconnected_meanwhile(process, 
         disconnect(process, project.external_id)
         return points[:, :2]
 
-    monkeypatch.setattr(map_making, "fit_map", slow)
+    monkeypatch.setattr(map_making, "lay_out", slow)
     MapMaking(process).step(project)
     assert newest(process, project) is None
     assert not [record for record in caplog.records if record.exc_info]

@@ -24,6 +24,14 @@ def fail(kind):
     raise {"value": ValueError("no room for 20,000 points"), "media": MediaError("unreadable", "no picture")}[kind]
 
 
+def is_there(module):
+    try:
+        __import__(module)
+    except ImportError:
+        return False
+    return True
+
+
 def die(number):
     os.kill(os.getpid(), number)
 
@@ -39,6 +47,11 @@ def test_what_it_makes_comes_back_however_large():
     assert pid != os.getpid()
     assert not psutil.pid_exists(pid)
     assert np.array_equal(made, 2 * values)
+
+
+def test_what_it_is_to_do_without_is_not_loaded():
+    assert apart("import", is_there, "colorsys")
+    assert not apart("import", is_there, "colorsys", without=["colorsys"])
 
 
 def test_its_error_is_raised_with_where_it_came_from():

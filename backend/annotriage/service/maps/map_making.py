@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from annotriage.latent.maps import fit_map, place
+from annotriage.latent.maps import lay_out, place
 from annotriage.service.maps.map_coding import Frame, Names, extend, frame_around, places_of, points_of, training_piece
 from annotriage.service.maps.map_placing import AT_ONCE, keep_nearest, rows_of, sample
 from annotriage.service.maps.training_items import keep_training
@@ -36,12 +35,6 @@ SOON = 200  # items from which on a first map is made while more are coming in
 GROWN, LEAST = 1.2, 10  # a map is made anew when so many times, and so many more, items are there,
 AGED = 3_600.0  # or when it is so old, in seconds, and any have come in;
 PAUSE, REST = 15.0, 5.0  # but not before so many seconds, and so many times what the last one took
-
-
-def lay_out(points: Array, method: str, seed: int, former: Array | None, dimensions: int) -> Array:
-    """`fit_map` on one thread, for a process of its own: what it loads and compiles takes several hundred MB."""
-    with threadpool_limits(1):
-        return fit_map(points, method, seed, former, dimensions)
 
 
 class MapMaking:
@@ -95,7 +88,7 @@ class MapMaking:
             former = self._former(project, method, training, sampled)
             anchors = np.concatenate([training, points])
             asked = (anchors, maps.layout(method), seed, former, maps.dimensions(method))
-            places = apart("map", lay_out, *asked, stopping=process.stopping)
+            places = apart("map", lay_out, *asked, stopping=process.stopping, without=("pandas",))  # scikit-learn would load it: 60 MB
             frame = frame_around(places)
             names = Names(reference)
             values = {"training": len(training), "fitted": len(sampled), "total": total, "frame": frame.as_list(), "read_until": started}

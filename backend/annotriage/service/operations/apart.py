@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
@@ -19,19 +21,25 @@ LOOK_SECONDS = 0.5  # between two looks at whether anybody still wants it
 
 
 def apart(
-    what: str, function: Callable[..., Made], *given: Any, seconds: float = float("inf"), stopping: threading.Event | None = None
+    what: str,
+    function: Callable[..., Made],
+    *given: Any,
+    seconds: float = float("inf"),
+    stopping: threading.Event | None = None,
+    without: Sequence[str] = (),
 ) -> Made:
     """What a function makes of what it is given, in a process of its own that ends with it, or with this one.
 
     what: names the process. function: one that a new process can import; what it is given and what it makes go through a pipe, and are
-    written nowhere. seconds: how long it may take. stopping: nobody wants it any more once this is set.
+    written nowhere. seconds: how long it may take. stopping: nobody wants it any more once this is set. without: modules that libraries
+    load where they are installed, and that nothing here needs.
     Raises what the function raises, TimeoutError, InterruptedError if it is not wanted any more, ChildProcessError if the process ended
     without a result, as one that was killed for its memory.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     child = context.Process(target=_answer, args=(theirs,), name=f"annotriage-{what}", daemon=True)
-    giver = threading.Thread(target=_give, args=(ours, (function, given)), name=f"{what} given", daemon=True)
+    giver = threading.Thread(target=_give, args=(ours, without, (function, given)), name=f"{what} given", daemon=True)
     end = time.monotonic() + seconds
     try:
         child.start()
@@ -59,14 +67,16 @@ def apart(
     return result
 
 
-def _give(pipe: Connection, given: object) -> None:
+def _give(pipe: Connection, without: Sequence[str], given: object) -> None:
     with suppress(OSError):  # the child has ended
+        pipe.send(without)
         pipe.send(given)
 
 
 def _answer(pipe: Connection) -> None:
     """The process from beginning to end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group, and whoever asked ends this
+    sys.meta_path.insert(0, _Without(pipe.recv()))  # before the function brings its modules
     function, given = pipe.recv()
     threading.Thread(target=_end_with_parent, args=(pipe,), name="lifeline", daemon=True).start()
     said: tuple[Any, Exception | None]
@@ -76,6 +86,18 @@ def _answer(pipe: Connection) -> None:
         said = None, _fit_to_travel(error)
     pipe.send(said)
     pipe.close()
+
+
+@dataclass(frozen=True)
+class _Without:
+    """What finds these modules as if they were not installed."""
+
+    modules: Sequence[str]
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """None for others to find the module. Raises ModuleNotFoundError."""
+        if name in self.modules:
+            raise ModuleNotFoundError(f"{name} is not wanted here", name=name)
 
 
 def _fit_to_travel(error: Exception) -> Exception:
