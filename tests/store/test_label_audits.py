@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import event
 
 from annotriage.errors import UnknownError
 from annotriage.states import FindingState, IssueKind
@@ -41,6 +42,19 @@ class TestLabelAudits:
             keep_audit(connection, filled.project.id, {"items": 4}, [doubt(ids[2])])
             assert [found.item_id for found in findings_of(connection, filled.project.id)] == [ids[2]]
             assert audit_of(connection, filled.project).facts == {"items": 4}
+
+    def test_a_page_reads_the_findings_once_however_often_they_are_asked_for(self, store, filled):
+        ids = filled.judged(2)
+        answer(store, ids)
+        with store.writing() as connection:
+            keep_audit(connection, filled.project.id, {"items": 2}, [doubt(ids[0])])
+        asked = []
+        event.listen(store.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+        with store.reading() as connection:
+            first, second = (findings_of(connection, filled.project.id) for _ in range(2))
+        assert [(found.given, found.likely, found.now) for found in first] == [(("cat",), ("dog",), ("cat",))]
+        assert second == first
+        assert sum("FROM finding" in statement for statement in asked) == 1
 
     def test_decisions_outlive_the_next_audit(self, store, filled):
         kept, corrected, still = filled.judged(3)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
 from annotriage.errors import UnknownError
 from annotriage.states import ProposalState
 from annotriage.store import proposals, queue, versions
 from annotriage.store.browsing import is_item_hidden, items_of
+from annotriage.store.datasets import dataset_of
 from annotriage.store.provenance import labels_page
 from annotriage.store.reviews import Answer, set_answers
+from annotriage.store.schema import group_member
 from annotriage.store.versions import Said
 
 LIMITS = {"group_error": 0.05, "confidence": 0.95}
@@ -118,6 +121,23 @@ class TestProposals:
                 proposals.let_go(connection, group)
         with store.reading() as connection:
             assert [proposals.attempts(connection, some) for some in (ids[:1], ids, ids[2:])] == [1, 1, 0]
+
+    def test_what_is_free_of_groups_is_counted_with_its_attempts(self, store, project, judged):
+        tried, fresh, answered = judged(3, "outlier"), judged(2, "outlier"), judged(2, "outlier")
+        for asked, some in ((1, tried[:1]), (0, tried), (2, tried[:2]), (1, answered)):
+            group = offer(store, project, some)
+            with store.writing() as connection:
+                proposals.change(connection, group, asked=asked)
+                proposals.let_go(connection, group)
+        offer(store, project, fresh[:1])
+        answer(store, answered[0])
+        numbers = dict.fromkeys(tried, 1) | dict.fromkeys(fresh, 2) | dict.fromkeys(answered, 3)
+        with store.writing() as connection:
+            every = dataset_of(connection, project.id, "all", "all", 0.0)
+            rows = [{"dataset_id": every, "item_id": id, "number": number} for id, number in numbers.items()]
+            connection.execute(insert(group_member), rows)
+            found = proposals.free_in_groups(connection, project, every, [1, 2, 3, 4])
+        assert {number: (some.items, some.attempts) for number, some in found.items()} == {1: (3, 2), 2: (1, 0), 3: (1, 1)}
 
     def test_a_label_given_at_once_says_so_and_a_persons_answer_goes_before_it(self, store, project, judged):
         asked, first, second = judged(3, "outlier")

@@ -20,7 +20,7 @@ from annotriage.store.insights import keep_insight
 from annotriage.store.projects import ProjectOptions, add_project
 from annotriage.store.queue import (
     Filters,
-    answers_in_groups,
+    groups_stand,
     neighbours,
     queue_length,
     queue_page,
@@ -188,8 +188,38 @@ class TestQueue:
         assert {id: waits.get(id, 0) for id in ids} == {id: len(walk(dataset=id)) for id in ids}
         assert groups == {1: 1}
         with store.reading() as connection:
-            assert {number: sum(said.values()) for number, said in answers_in_groups(connection, [1, 2], project).items()} == {2: 1}
+            told = groups_stand(connection, [1, 2], project, None)
+        assert {number: sum(some.answers.values()) for number, some in told.items()} == {1: 0, 2: 1}
         assert (walk(group=1), walk(group=2)) == ([1], [])
+
+    def test_how_the_members_of_groups_stand_is_what_their_filters_show(self, store, project, walk):
+        with store.writing() as connection:
+            every = dataset_of(connection, project.id, "all", "all", 0.0)
+            members = [{"dataset_id": every, "item_id": id, "number": 2 if id == 9 else 1} for id in range(1, 10)]
+            connection.execute(insert(group_member), members)
+        _answer(store, 1, answer="resolved", labels=["cat"])
+        _answer(store, 2, answer="resolved", labels=["cat"], dismissed=True)
+        _answer(store, 3, answer="resolved", labels=["cat", "dog"])
+        _answer(store, 4, dismissed=True)
+        _answer(store, 5, answer="disputed", labels=["cat"])
+        _answer(store, 7, gone=True)
+        with store.reading() as connection:
+            found = groups_stand(connection, [1, 2, 3], project, None)
+            assert waiting_in_groups(connection, [1, 2, 3], project) == {1: 2}
+        assert {number: (some.waiting, some.aside) for number, some in found.items()} == {1: (2, 1), 2: (0, 0)}
+        assert (found[1].answers, found[2].answers) == ({("cat",): 2, ("cat", "dog"): 1}, {})
+        assert set(walk(group=1)) == {5, 8}
+        assert [walk(group=1, state=state) for state in (Standing.OUT, Standing.UNASKED)] == [[4], []]
+        assert len(walk(group=1, state=Standing.ANSWERED)) == sum(found[1].answers.values())
+
+    def test_the_items_of_groups_are_read_once_for_all_that_is_told_of_them(self, store, project):
+        asked = []
+        event.listen(store.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+        with store.reading() as connection:
+            groups_stand(connection, [1, 2], project, None)
+            waiting_in_groups(connection, [1], project)
+            waiting_in_groups(connection, [2], project)
+        assert sum("group_member" in statement for statement in asked) == 1
 
     @pytest.mark.parametrize("order", ["strangest", "boundary"])
     @pytest.mark.parametrize(

@@ -83,6 +83,14 @@ def stands(filters: Filters) -> tuple[ColumnElement[bool], ...]:
     return (*there, *wanted) if len(dismissed) > 1 else (*there, *wanted, item.c.dismissed if dismissed[0] else ~item.c.dismissed)
 
 
+def standing_of(answer: str, dismissed: bool, route: str) -> Standing | None:
+    """Where an item stands that `stands` lets pass and that is no open spot check; None: nowhere."""
+    for state, (answers, outs, routes) in _STANDS.items():
+        if answer in answers and dismissed in outs and route in routes:
+            return state
+    return None
+
+
 def of_routes(query: Select[Any], filters: Filters) -> Select[Any]:
     """The rows of a query on items that have a wanted route."""
     if filters.route is None and filters.state is None:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, exists, func, select, update
 from annotriage.errors import UnknownError
 from annotriage.states import FindingState, IssueKind, Time
 from annotriage.store.counters import chunks
-from annotriage.store.database import insert, texts
+from annotriage.store.database import insert, labels_of, read_once, stored
 from annotriage.store.items import AnsweredItem
 from annotriage.store.projects import Project
 from annotriage.store.schema import finding, item, label_audit, spot_check
@@ -104,18 +104,17 @@ def audit_of(connection: Connection, project: Project) -> KeptAudit | None:
     return None if row is None else KeptAudit(*row)
 
 
-def findings_of(connection: Connection, project_id: int) -> list[Finding]:
+@read_once
+def findings_of(connection: Connection, project_id: int) -> Sequence[Finding]:
     """All findings that are kept, in the order in which to look; a few thousand at most."""
-    columns = [
-        finding.c[name]
-        for name in ("item_id", "place", "kind", "given", "likely", "score", "reason", "agree", "state", "decided_by", "shown")
-    ]
-    query = select(*columns, func.coalesce(item.c.external_id, item.c.marker).label("name"), item.c.labels, item.c.answer)
+    columns = [finding.c[name] for name in ("item_id", "place", "kind", "score", "reason", "agree", "state", "decided_by", "shown")]
+    texts = [stored(column).label(column.name) for column in (finding.c.given, finding.c.likely, item.c.labels)]
+    query = select(*columns, *texts, func.coalesce(item.c.external_id, item.c.marker).label("name"), item.c.answer)
     query = query.join(item, item.c.id == finding.c.item_id).where(finding.c.project_id == project_id, ~item.c.gone)
     found = []
     for row in connection.execute(query.order_by(finding.c.place, finding.c.item_id)):
-        now = texts(row.labels) if row.answer == "resolved" else None
-        given, likely = tuple(row.given), tuple(row.likely)
+        now = labels_of(row.labels) if row.answer == "resolved" else None
+        given, likely = labels_of(row.given) or (), labels_of(row.likely) or ()
         state = FindingState(row.state)
         if state == FindingState.OPEN and now is not None and set(now) != set(given):
             state = FindingState.CORRECTED

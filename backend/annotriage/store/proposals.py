@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, select, update
 
 from annotriage.errors import UnknownError
 from annotriage.states import AnswerState, ProposalState, Route, Time
@@ -107,14 +107,21 @@ def free_count(connection: Connection, project: Project, most: int) -> int:
     return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
 
 
-def free_in_groups(connection: Connection, project: Project, dataset_id: int, numbers: Collection[int]) -> dict[int, list[int]]:
-    """The items that may become members of each of these groups among the outliers of a dataset; of those that have any."""
-    query = select(group_member.c.number, item.c.id).join(item, item.c.id == group_member.c.item_id)
+@dataclass(frozen=True, slots=True)
+class FreeMembers:
+    """So many items of a group may become members. attempts: in how many groups any of them was before, as `attempts`."""
+
+    items: int
+    attempts: int
+
+
+def free_in_groups(connection: Connection, project: Project, dataset_id: int, numbers: Collection[int]) -> dict[int, FreeMembers]:
+    """What may become members of each of these groups among the outliers of a dataset; of those that have any."""
+    tried = _begun(proposal_member.c.item_id == item.c.id).correlate(item).scalar_subquery()
+    query = select(group_member.c.number, func.count(), func.max(func.coalesce(tried, 0)))
+    query = query.join(item, item.c.id == group_member.c.item_id).group_by(group_member.c.number)
     query = query.where(group_member.c.dataset_id == dataset_id, group_member.c.number.in_(sorted(numbers)), *_free(project, MEMBERS))
-    found: dict[int, list[int]] = {}
-    for number, id in connection.execute(query):
-        found.setdefault(number, []).append(id)
-    return found
+    return {number: FreeMembers(n, attempts) for number, n, attempts in connection.execute(query)}
 
 
 def free_points(
@@ -152,10 +159,15 @@ def attempts(connection: Connection, item_ids: Sequence[int]) -> int:
     """In how many groups, at most, any of these items was before, whose answers people had begun to give."""
     most = 0
     for ids in chunks(sorted(item_ids)):
-        begun = select(func.count().label("n")).select_from(proposal_member).join(proposal, proposal.c.id == proposal_member.c.proposal_id)
-        begun = begun.where(proposal_member.c.item_id.in_(ids), proposal.c.asked > 0).group_by(proposal_member.c.item_id)
+        begun = _begun(proposal_member.c.item_id.in_(ids)).group_by(proposal_member.c.item_id)
         most = max(most, int(connection.execute(select(func.max(begun.subquery().c.n))).scalar_one() or 0))
     return most
+
+
+def _begun(of_items: ColumnElement[bool]) -> Select[int]:
+    """How many groups whose answers people had begun to give items were in."""
+    begun = select(func.count().label("n")).select_from(proposal_member).join(proposal, proposal.c.id == proposal_member.c.proposal_id)
+    return begun.where(of_items, proposal.c.asked > 0)
 
 
 def add_proposal(

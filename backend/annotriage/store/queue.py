@@ -6,7 +6,8 @@ fixed number of rows at a time and say where they stopped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import isqrt
@@ -35,7 +36,7 @@ from annotriage.store.browsing import Item, in_sight, items_of
 from annotriage.store.counters import chunks
 from annotriage.store.database import among, labels_of, read_each, read_once, stored
 from annotriage.store.datasets import id_of_all, routes_of, routes_of_datasets
-from annotriage.store.filters import Filters, Test, of_routes, ranges, stands, tests
+from annotriage.store.filters import Filters, Test, of_routes, ranges, standing_of, stands, tests
 from annotriage.store.gold import is_open_copy
 from annotriage.store.insights import insight_of
 from annotriage.store.projects import Project
@@ -201,46 +202,43 @@ _CHECKS_IN = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class GroupStands:
+    """How the members of a group among outliers stand. waiting: for a person; aside: taken out of the queue; answers: how often people
+    gave which labels. Open spot checks take no part."""
+
+    waiting: int
+    aside: int
+    answers: Mapping[tuple[str, ...], int]
+
+
 @read_each
+def groups_stand(connection: Connection, numbers: Sequence[int], project: Project, dataset_id: int | None) -> dict[int, GroupStands]:
+    """How the members of groups among the outliers of a dataset, None: of all items, stand; of those that have any to tell of."""
+    counts: dict[int, Counter[Standing | None]] = {}
+    answers: dict[int, Counter[tuple[str, ...]]] = {}
+    for number, answer, dismissed, route, labels, n in connection.execute(_in_groups(project.id, dataset_id), {"these": numbers}):
+        state = standing_of(answer, dismissed, route)
+        counts.setdefault(number, Counter())[state] += int(n)
+        if state == Standing.ANSWERED:
+            answers.setdefault(number, Counter())[labels_of(labels) or ()] += int(n)
+    return {number: GroupStands(some[Standing.WAITING], some[Standing.OUT], answers.get(number, {})) for number, some in counts.items()}
+
+
 def waiting_in_groups(connection: Connection, numbers: Sequence[int], project: Project, dataset_id: int | None = None) -> dict[int, int]:
-    """How many members of groups among the outliers of a dataset, by default of all items, wait for a person; of those that have any."""
-    found = connection.execute(_in_groups(project.id, dataset_id, Standing.WAITING), {"these": numbers})
-    return {number: int(n) for number, n in found}
-
-
-@read_each
-def aside_in_groups(connection: Connection, numbers: Sequence[int], project: Project, dataset_id: int | None = None) -> dict[int, int]:
-    """How many members of groups were taken out of the queue, as `waiting_in_groups`; open spot checks take no part."""
-    found = connection.execute(_in_groups(project.id, dataset_id, Standing.OUT), {"these": numbers})
-    return {number: int(n) for number, n in found}
+    """How many members of groups wait for a person, as `groups_stand`, by default of all items; of those that have any."""
+    found = groups_stand(connection, numbers, project, dataset_id)
+    return {number: some.waiting for number, some in found.items() if some.waiting}
 
 
 @lru_cache(64)
-def _in_groups(project_id: int, dataset_id: int | None, state: Standing) -> Select[int, int]:
+def _in_groups(project_id: int, dataset_id: int | None) -> Select[int, str, bool, str, str, int]:
+    """Whatever is asked of members, their items are read once: they lie anywhere in a large table."""
     chosen = dataset_id if dataset_id is not None else id_of_all(project_id)
-    query = select(group_member.c.number, func.count()).join(item, item.c.id == group_member.c.item_id)
-    query = query.where(group_member.c.dataset_id == chosen, group_member.c.number.in_(among("these")), *stands(Filters(state=state)))
-    return of_routes(query, Filters(state=state)).group_by(group_member.c.number)
-
-
-@read_each
-def answers_in_groups(
-    connection: Connection, numbers: Sequence[int], project: Project, dataset_id: int | None = None
-) -> dict[int, dict[tuple[str, ...], int]]:
-    """What people answered on members of groups, as `waiting_in_groups`: how often which labels; open spot checks take no part."""
-    found: dict[int, dict[tuple[str, ...], int]] = {}
-    for number, labels, n in connection.execute(_answered_in_groups(project.id, dataset_id), {"these": numbers}):
-        found.setdefault(number, {})[labels_of(labels) or ()] = int(n)
-    return found
-
-
-@lru_cache(64)
-def _answered_in_groups(project_id: int, dataset_id: int | None) -> Select[int, str, int]:
-    chosen = dataset_id if dataset_id is not None else id_of_all(project_id)
-    labels, answered = stored(item.c.labels), Filters(state=Standing.ANSWERED)
-    query = select(group_member.c.number, labels, func.count()).join(item, item.c.id == group_member.c.item_id)
-    query = query.where(group_member.c.dataset_id == chosen, group_member.c.number.in_(among("these")), *stands(answered))
-    return of_routes(query, answered).group_by(group_member.c.number, labels)
+    alike = (group_member.c.number, item.c.answer, item.c.dismissed, item.c.route, stored(item.c.labels))
+    query = select(*alike, func.count()).join(item, item.c.id == group_member.c.item_id)
+    query = query.where(group_member.c.dataset_id == chosen, group_member.c.number.in_(among("these")))
+    return query.where(*stands(Filters(state=None)), ~is_blind(item.c.id)).group_by(*alike)
 
 
 def ids_of(connection: Connection, project: Project, filters: Filters) -> list[int]:

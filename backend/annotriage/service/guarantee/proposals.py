@@ -98,7 +98,7 @@ def propose_items(process: Process, project: Project, item_ids: Sequence[int], b
 
     Raises StateError where more than half of them would have to be answered, with the number of items from which on it is worth it.
     """
-    from annotriage.guarantee.look_alikes import least_members
+    from annotriage.guarantee.look_alikes import least_members, looks
 
     if len(item_ids) > 10 * MOST:
         raise DataError(f"choose at most {10 * MOST:,} items")
@@ -108,8 +108,8 @@ def propose_items(process: Process, project: Project, item_ids: Sequence[int], b
             raise StateError(f"{len(free):,} items are too many for one group; choose at most {MOST:,} that look alike")
         lock_items(connection, free)
         free = proposals.free_items(connection, project, free)  # what others have done of them meanwhile
-        confidence = _confidence(connection, project, free)
-        if not is_worth_asking(connection, project, free):
+        confidence = _confidence(connection, project, proposals.attempts(connection, free))
+        if not looks(len(free), project.options.group_error, confidence):
             enough = least_members(project.options.group_error, confidence)
             raise StateError(too_few_sentence(reason, len(set(item_ids)), len(free), enough))
         random.SystemRandom().shuffle(free)
@@ -121,32 +121,33 @@ def propose_items(process: Process, project: Project, item_ids: Sequence[int], b
             raise StateError("some of these items were proposed at this moment by somebody else; look again") from None
 
 
-def is_worth_asking(connection: Connection, project: Project, free: Sequence[int]) -> bool:
-    """Whether a group of these items, which may all become members, would be taken: answering at most half of it can be enough."""
-    from annotriage.guarantee.look_alikes import looks
-
-    return bool(looks(len(free), project.options.group_error, _confidence(connection, project, free)))
-
-
 def least_of(connection: Connection, project: Project) -> int | None:
     """How many items a group needs that were never in one before; None if more than anybody has."""
     from annotriage.guarantee.look_alikes import least_members
 
-    return least_members(project.options.group_error, _confidence(connection, project, ()))
+    return least_members(project.options.group_error, _confidence(connection, project, 0))
 
 
 def worth_groups(connection: Connection, project: Project, dataset_id: int, numbers: Sequence[int]) -> tuple[frozenset[int], bool]:
     """Which of these groups among a dataset's outliers `propose_groups` would take by themselves; and whether all of them together."""
+    from annotriage.guarantee.look_alikes import looks
+
     free = proposals.free_in_groups(connection, project, dataset_id, numbers)
-    every = [id for ids in free.values() for id in ids]
-    alone = frozenset(number for number, ids in free.items() if len(ids) <= MOST and is_worth_asking(connection, project, ids))
-    return alone, len(free) > 1 and len(every) <= MOST and is_worth_asking(connection, project, every)
+
+    def is_worth_asking(items: int, attempts: int) -> bool:
+        """Whether answering at most half of so many items, all of which may become members, can be enough."""
+        return items <= MOST and bool(looks(items, project.options.group_error, _confidence(connection, project, attempts)))
+
+    alone = frozenset(number for number, some in free.items() if is_worth_asking(some.items, some.attempts))
+    every, tried = sum(some.items for some in free.values()), max((some.attempts for some in free.values()), default=0)
+    return alone, len(free) > 1 and is_worth_asking(every, tried)
 
 
-def _confidence(connection: Connection, project: Project, free: Sequence[int]) -> float:
-    """Of the statement about these items: so that however often it is tried, all attempts together fail twice as often at most."""
+def _confidence(connection: Connection, project: Project, attempts: int) -> float:
+    """Of the statement about items that were in so many groups before: so that however often it is tried, all attempts together fail twice
+    as often at most."""
     base = get_reference(connection, project.reference_id).facts["guarantee"].get("confidence") or 0.95
-    return float(1 - (1 - base) / 2 ** proposals.attempts(connection, free))
+    return float(1 - (1 - base) / 2**attempts)
 
 
 def ask_people(process: Process, project: Project, id: int, by: str) -> None:

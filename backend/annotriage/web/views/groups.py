@@ -29,7 +29,7 @@ from annotriage.store.datasets import Dataset, dataset_of_project
 from annotriage.store.filters import Filters
 from annotriage.store.maps import in_sight
 from annotriage.store.projects import Project
-from annotriage.store.queue import answers_in_groups, aside_in_groups, queue_page, waiting_in_groups
+from annotriage.store.queue import GroupStands, groups_stand, queue_page
 from annotriage.store.reroutings import Rerouting, set_aside
 from annotriage.store.saved_views import SavedView, saved_views
 from annotriage.store.snapshots import groups_of
@@ -150,8 +150,7 @@ def _page(process: Process, connection: Connection, project: Project) -> GroupsP
     tool = process.tool_project(project)
     found = {number: task_address(tool, items[id]) for number, id in typical.items() if id in items}
     numbers, one = [group.number for group in groups.groups], None if dataset is None else dataset.id
-    within = (connection, numbers, project, filters.dataset)  # as the facets ask, so that it is counted once
-    waiting, answers, out = waiting_in_groups(*within), answers_in_groups(*within), aside_in_groups(*within)
+    stand = groups_stand(connection, numbers, project, filters.dataset)  # as the facets ask, so that it is counted once
     offered, together = worth_groups(connection, project, one, numbers) if one is not None else (frozenset[int](), False)
     return GroupsPage(
         project=project,
@@ -160,14 +159,13 @@ def _page(process: Process, connection: Connection, project: Project) -> GroupsP
         groups=groups,
         matching=matching,
         addresses={number: address for number, address in found.items() if address},
-        waiting=waiting,
+        waiting={number: some.waiting for number, some in stand.items() if some.waiting},
         offered=offered,
         together=together,
         members={
-            group.number: members_sentence(
-                group.size, waiting.get(group.number, 0), answers.get(group.number, {}), out.get(group.number, 0)
-            )
+            group.number: members_sentence(group.size, some.waiting, some.answers, some.aside)
             for group in groups.groups
+            for some in [stand.get(group.number, GroupStands(0, 0, {}))]
         },
         aside=set_aside(connection, project, ASIDE),
         added=added_classes(connection, project),
