@@ -97,9 +97,13 @@ def _tags(config: str, control: ChoicesControl) -> tuple[list[_Tag], int]:
     path: list[bool] = []  # of each open element, whether it is the control
     ends: list[int] = []
     parser = expat.ParserCreate("utf-8")
+    read, characters = 0, skipped  # bytes up to the last place, and that place
 
     def place() -> int:
-        return skipped + len(content[: parser.CurrentByteIndex].decode("utf-8"))
+        nonlocal read, characters
+        characters += len(content[read : parser.CurrentByteIndex].decode("utf-8"))
+        read = parser.CurrentByteIndex
+        return characters
 
     def start(name: str, attributes: dict[str, str]) -> None:
         if name == "Choice" and path and path[-1]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -54,10 +55,28 @@ class ChoicesControl:
 
     def as_stored(self, result: str) -> str | list[str]:
         """A choice, by its result, as Label Studio stores it."""
-        return next(list(choice.path) for choice in self.choices if choice.result == result) if self.nested else result
+        return list(self._paths[result]) if self.nested else result
+
+    def choice_of(self, name: str) -> Choice | None:
+        """The first choice that has the name; of none, the first that has it in other letter case."""
+        name = name_of(name)
+        return self._named.get(name) or self._folded.get(name.casefold())
+
+    @cached_property
+    def _paths(self) -> dict[str, tuple[str, ...]]:
+        return {choice.result: choice.path for choice in reversed(self.choices)}
+
+    @cached_property
+    def _named(self) -> dict[str, Choice]:
+        return {name: choice for choice in reversed(self.choices) for name in choice.names}
+
+    @cached_property
+    def _folded(self) -> dict[str, Choice]:
+        return {name.casefold(): choice for choice in reversed(self.choices) for name in choice.names}
 
 
 DEFAULT_CONTROL = ChoicesControl("label", "image", "Image", "image", multiple=True)
+LISTED = 100  # names in one sentence
 LEVEL = "/"  # between a choice and the one within it, in the name of their path
 
 
@@ -98,7 +117,7 @@ def choices_control(config: str, classes: Sequence[str] = (), names: Sequence[st
             ' <Image name="image" value="$image"/> and <Choices name="label" toName="image"> with one <Choice value="..."/> per class.'
             " Where another one is meant, the setting control names it"
         )
-    return named[0] if named else max(fitting, key=lambda control: sum(_choice_of(name, control.choices) is not None for name in classes))
+    return named[0] if named else max(fitting, key=lambda control: sum(control.choice_of(name) is not None for name in classes))
 
 
 def match_classes(classes: Sequence[str], control: ChoicesControl) -> dict[str, str]:
@@ -109,22 +128,25 @@ def match_classes(classes: Sequence[str], control: ChoicesControl) -> dict[str, 
     """
     if not control.choices:
         return {name: name for name in classes}
-    matched = {name: _choice_of(name, control.choices) for name in classes}
-    values = ", ".join(repr(choice.value) for choice in control.choices)
+    matched = {name: control.choice_of(name) for name in classes}
+    of_model, values = _listed(classes), _listed([choice.value for choice in control.choices])
     missing = [name for name, choice in matched.items() if choice is None]
     if missing:
         raise DataError(
-            f"the labeling config's control {control.name!r} has no choice for {', '.join(map(repr, missing))}."
-            f" Classes of the model: {', '.join(map(repr, classes))}. Choices: {values}."
+            f"the labeling config's control {control.name!r} has no choice for {_listed(missing)}."
+            f" Classes of the model: {of_model}. Choices: {values}."
             f' Add <Choice value="{missing[0]}"/>, or give the choice that means it alias="{missing[0]}". (Choices within choices count'
             ' only with allownested="true"; where another control is meant, the setting control names it)'
         )
     results = {name: choice.result for name, choice in matched.items() if choice}
-    for name, other in ((a, b) for a in results for b in results if a < b and results[a] == results[b]):
-        raise DataError(
-            f"the classes {name!r} and {other!r} of the model both mean the choice {results[name]!r} of the control {control.name!r}."
-            f" Classes of the model: {', '.join(map(repr, classes))}. Choices: {values}. Give each class a choice of its own"
-        )
+    meant: dict[str, str] = {}
+    for name, result in results.items():
+        other = meant.setdefault(result, name)
+        if other != name:
+            raise DataError(
+                f"the classes {min(name, other)!r} and {max(name, other)!r} of the model both mean the choice {result!r} of the control"
+                f" {control.name!r}. Classes of the model: {of_model}. Choices: {values}. Give each class a choice of its own"
+            )
     return results
 
 
@@ -133,16 +155,15 @@ def answer_names(control: ChoicesControl, classes: Sequence[str]) -> dict[str, s
 
     All names are composed (`name_of`).
     """
-    meant = {choice.result: name_of(name) for name in reversed(classes) if (choice := _choice_of(name, control.choices))}
+    meant = {choice.result: name_of(name) for name in reversed(classes) if (choice := control.choice_of(name))}
     names = {name_of(choice.value): meant.get(choice.result, name_of(choice.value)) for choice in control.choices}
     return names | {name_of(choice.result): meant.get(choice.result, name_of(choice.value)) for choice in control.choices}
 
 
-def _choice_of(name: str, choices: Sequence[Choice]) -> Choice | None:
-    name = name_of(name)
-    exact = (choice for choice in choices if name in choice.names)
-    folded = (choice for choice in choices if name.casefold() in map(str.casefold, choice.names))
-    return next(exact, None) or next(folded, None)
+def _listed(names: Sequence[str]) -> str:
+    """Names as a sentence can hold them: some projects have a hundred thousand choices."""
+    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
+    return ", ".join(map(repr, names[:LISTED])) + more
 
 
 def _parsed(config: str) -> LabelInterface:

@@ -22,6 +22,11 @@ CONFIG = """<View>
 </View>"""
 
 
+def config_of(choices):
+    """A config with these choices."""
+    return f'<View><Image name="i" value="$i"/><Choices name="c" toName="i">{choices}</Choices></View>'
+
+
 def nested(depth):
     """A config whose choices are one within the other."""
     choices = "".join(f'<Choice value="{level}">' for level in range(depth)) + "</Choice>" * depth
@@ -63,6 +68,20 @@ def test_a_class_means_a_choice_by_value_alias_or_predicted_value(name):
 def test_exact_case_goes_before_any_case():
     config = CONFIG.replace('"Tibia"', '"fem"')
     assert match_classes(["fem", "FEM"], choices_control(config)) == {"fem": "fem", "FEM": "femoral"}
+
+
+def test_of_choices_with_one_name_the_first_is_meant():
+    config = config_of('<Choice value="one" alias="femur"/><Choice value="two" alias="Femur"/><Choice value="femur"/>')
+    control = choices_control(config)
+    assert [control.choice_of(name).value for name in ("femur", "Femur", "FEMUR")] == ["one", "two", "one"]
+
+
+def test_a_mismatch_of_very_many_names_lists_the_first_of_them():
+    control = choices_control(config_of("".join(f'<Choice value="kind {number}"/>' for number in range(5_000))))
+    with pytest.raises(DataError, match="'class 99' and 100 more") as refused:
+        match_classes([f"class {number}" for number in range(200)], control)
+    assert "'kind 99' and 4,900 more" in str(refused.value)
+    assert len(str(refused.value)) < 6_000
 
 
 def test_a_mismatch_is_refused_with_both_lists_and_the_fix():
