@@ -500,6 +500,33 @@ def test_a_claim_that_ends_without_a_verdict_is_not_ahead_of_one_that_is_still_w
     assert happened.index("begun") > happened.index("written")
 
 
+def test_another_model_is_loaded_only_once_the_claim_before_is_written_down(
+    process, connect, digits, other_reference, judge, one_at_a_time, monkeypatch
+):
+    """One that is in memory goes for it, which must not be at work."""
+    second, tool = connect("2", other_reference, sample_share=0.0, audit_share=0.0)
+    first, other = connect("1", sample_share=0.0, audit_share=0.0)
+    import_tasks(process, first, other, digits.incoming[0][:1])
+    import_tasks(process, second, tool, digits.incoming[0][:1])
+    opened, happened, taken_at = judge.open, [], []
+
+    def opening(reference_id):
+        if reference_id == second.reference_id:
+            happened.append("opened")
+        return opened(reference_id)
+
+    def the_second_may_have_been_opened():
+        if judge._ahead.empty():
+            taken_at.append(time.monotonic())
+        return taken_at and time.monotonic() > taken_at[0] + 0.3
+
+    monkeypatch.setattr(judge, "open", opening)
+    first_held_up(monkeypatch, the_second_may_have_been_opened, happened)
+    one_at_a_time()
+    wait_until(lambda: not waiting(process, first) and not waiting(process, second), what="for both to be judged")
+    assert happened == ["written", "opened", "drawn", "written"]
+
+
 def share_for(process, project, count, state):
     """The share of automatic labels checked blind that the next so many items get."""
     with process.store.reading() as connection:
