@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -41,4 +42,6 @@ def test_the_demo_runs_from_the_wheel_alone(fresh_python, tmp_path):
 
 
 def _output(python: Path, program: str, folder: Path) -> str:
-    return subprocess.run([python, "-c", program], check=True, capture_output=True, text=True, cwd=folder).stdout.strip()
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # which may lead to this checkout
+    done = subprocess.run([python, "-c", program], check=True, capture_output=True, text=True, cwd=folder, env=environment)
+    return done.stdout.strip()
