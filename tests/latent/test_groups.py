@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from annotriage.latent.groups import find_groups
 
@@ -54,3 +56,18 @@ def test_groups_are_the_same_every_time(rng):
     points = np.concatenate([crowd(rng, 20, 8), crowd(rng, 30, 0)])
     first, second = find_groups(points), find_groups(points)
     assert [group.members.tolist() for group in first] == [group.members.tolist() for group in second]
+
+
+def test_one_thread_searches_and_whoever_asked_keeps_theirs(rng, monkeypatch):
+    """Several would wait for each other, at four times the processor time."""
+    kneighbors, used = NearestNeighbors.kneighbors, []
+
+    def watched(self, *given, **options):
+        used.extend(pool["num_threads"] for pool in threadpool_info())
+        return kneighbors(self, *given, **options)
+
+    monkeypatch.setattr(NearestNeighbors, "kneighbors", watched)
+    with threadpool_limits(2):
+        find_groups(np.concatenate([crowd(rng, 20, 8), crowd(rng, 30, 0)]))
+        after = {pool["num_threads"] for pool in threadpool_info()}
+    assert (set(used), after) == ({1}, {2})

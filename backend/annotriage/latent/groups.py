@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 Array = NDArray[Any]
 
@@ -39,13 +40,15 @@ def find_groups(points: Array) -> tuple[Group, ...]:
     size = max(SMALLEST, round(0.02 * len(points)))
     from sklearn.cluster import HDBSCAN
 
-    # The leaves of the density tree: taking larger clusters often joins all strangers into one.
-    tree = HDBSCAN(min_cluster_size=size, min_samples=SMALLEST, cluster_selection_method="leaf", copy=True)
-    found = np.asarray(tree.fit_predict(np.asarray(points, dtype=np.float64)))
-    if found.max() < 0:  # no leaf: one crowd among scattered outliers does not branch
-        found = np.asarray(tree.dbscan_clustering(_gap(points, size), min_cluster_size=size))
-    members = (np.flatnonzero(found == label) for label in range(found.max() + 1))
-    groups = [_group(points, rows) for rows in members if _stands_out(points, rows)]
+    # On one thread: what is searched is small, and several of them mostly wait for each other, which takes the processor all the same.
+    with threadpool_limits(1):
+        # The leaves of the density tree: taking larger clusters often joins all strangers into one.
+        tree = HDBSCAN(min_cluster_size=size, min_samples=SMALLEST, cluster_selection_method="leaf", copy=True)
+        found = np.asarray(tree.fit_predict(np.asarray(points, dtype=np.float64)))
+        if found.max() < 0:  # no leaf: one crowd among scattered outliers does not branch
+            found = np.asarray(tree.dbscan_clustering(_gap(points, size), min_cluster_size=size))
+        members = (np.flatnonzero(found == label) for label in range(found.max() + 1))
+        groups = [_group(points, rows) for rows in members if _stands_out(points, rows)]
     return tuple(sorted(groups, key=lambda group: (-len(group.members), group.medoid)))
 
 
