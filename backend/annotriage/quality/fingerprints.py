@@ -7,6 +7,7 @@ wavelets and file formats that nobody needs here.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ def difference_hash(pixels: Array) -> Array:
     return np.asarray(cells[:, 1:] - cells[:, :-1] > FLAT * max(float(np.ptp(grey)), 1.0), dtype=np.float32).ravel()
 
 
+@lru_cache(64)  # pictures come in few sizes
 def _shares(size: int, cells: int) -> Array:
     """How much each of `size` pixels adds to the mean of each of `cells` equal stretches: (cells, size)."""
     edges = np.arange(cells + 1) * size / cells

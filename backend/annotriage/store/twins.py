@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, exists, func, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, exists, func, or_, select, update
 
 from annotriage.states import AnswerState, TwinKind, TwinState
 from annotriage.store.blindness import is_hidden
@@ -119,9 +119,10 @@ def keep_compared(
     connection: Connection, project: Project, fingerprints: Mapping[int, bytes], found: Mapping[int, tuple[int, TwinKind, float]]
 ) -> None:
     """These items were compared. found: those that repeat another one: which, how, and at which distance."""
-    for item_id, bits in fingerprints.items():
-        mine = (point.c.item_id == item_id, point.c.reference_id == project.reference_id)
-        connection.execute(update(point).where(*mine).values(fingerprint=bits))
+    if fingerprints:
+        mine = (point.c.item_id == bindparam("id"), point.c.reference_id == project.reference_id)
+        rows_of = [{"id": item_id, "bits": bits} for item_id, bits in fingerprints.items()]
+        connection.execute(update(point).where(*mine).values(fingerprint=bindparam("bits")), rows_of)
     for ids in chunks(list(fingerprints)):  # it may have shown something else before
         connection.execute(twin.delete().where(twin.c.item_id.in_(ids), twin.c.state == TwinState.FOUND))
     now = time.time()
