@@ -52,7 +52,7 @@ from annotriage.store.secrets import secret_of  # noqa: E402
 
 SENDERS = 32
 MOST_MS = 100.0  # that a webhook takes, 99 times of 100
-MOST_MB = 1_500.0  # of all processes together
+MOST_MB = 1_500.0  # of all processes together, shared pages split among them
 TELL_SECONDS = 30.0
 END_SECONDS, STUCK_SECONDS = 7_200.0, 1_800.0  # for a burst to come to its end; and in which something must move on the way
 AS_SHIPPED = {field: float(getattr(ServiceSettings(), field)) for field in POLLS}
@@ -61,9 +61,8 @@ GROWTH = 1.1  # between the second and the last quarter of steady traffic
 
 @dataclass(frozen=True)
 class Sample:
-    """The service at one moment. at: seconds; mb: of each process, by its role, of what several share a part each.
-
-    resident_mb: of all together, what several share counted for each of them.
+    """The service at one moment. at: seconds. mb: memory by role; pages that several processes share are split among them, also among
+    others than the service's. resident_mb: of all together; shared pages count for each.
     """
 
     at: float
@@ -135,7 +134,9 @@ def _sent(site: Site, studio: FakeLabelStudio, rate: int, tasks: int, seconds: f
     p50, p99, longest = (float(np.percentile(taken or [np.nan], share)) for share in (50, 99, 100))
     print(f"{rate * seconds:,.0f} webhooks of {tasks} tasks in {sent_in:.0f} s, at most {max(late):.1f} s late")
     print(f"answered {dict(answers)}; the machine's load was {os.getloadavg()[0]:.1f}")
-    print(f"a webhook that is taken, in ms: median {p50:.1f}, 99% {p99:.1f}, longest {longest:.0f}; at most {mb:,.0f} MB", flush=True)
+    print(
+        f"a webhook that is taken, in ms: median {p50:.1f}, 99% {p99:.1f}, longest {longest:.0f}; at most {mb:,.0f} MB so far", flush=True
+    )
     judged_in, delivered_in = _followed(site, int(rate * seconds) * tasks, began, within, samples)
     sound = _is_sound(site, studio)
     most = max(samples, key=lambda sample: sample.all_mb)

@@ -94,7 +94,7 @@ class Service:
     def days_pass(self, days: float) -> None:
         """Everything happened so much earlier, also as the tool has it, which may be read again at any time."""
         for there in self.tool.projects.values():
-            there.days_pass(days)
+            there.time_passes(days * DAY)
         with self.process.store.writing() as connection:
             for name, columns in TIMES.items():
                 table = schema.metadata.tables[name]

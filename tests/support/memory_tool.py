@@ -125,10 +125,10 @@ class MemoryProject:
         """A person takes an answer back."""
         self._set_reviews(task_id, tuple(review for review in self.tasks_by_id[task_id].reviews or () if review.id != review_id))
 
-    def days_pass(self, days: float) -> None:
+    def time_passes(self, seconds: float) -> None:
         """People answered so much earlier."""
         for id, task in self.tasks_by_id.items():
-            earlier = tuple(replace(review, updated_at=review.updated_at - 86_400.0 * days) for review in task.reviews or ())
+            earlier = tuple(replace(review, updated_at=review.updated_at - seconds) for review in task.reviews or ())
             self.tasks_by_id[id] = replace(task, reviews=None if task.reviews is None else earlier)
 
     def delete_task(self, task_id: str) -> None:

@@ -118,7 +118,7 @@ class FreeMembers:
 def free_in_groups(connection: Connection, project: Project, dataset_id: int, numbers: Collection[int]) -> dict[int, FreeMembers]:
     """What may become members of each of these groups among the outliers of a dataset; of those that have any."""
     tried = _begun(proposal_member.c.item_id == item.c.id).correlate(item).scalar_subquery()
-    query = select(group_member.c.number, func.count(), func.max(func.coalesce(tried, 0)))
+    query = select(group_member.c.number, func.count(), func.max(tried))
     query = query.join(item, item.c.id == group_member.c.item_id).group_by(group_member.c.number)
     query = query.where(group_member.c.dataset_id == dataset_id, group_member.c.number.in_(sorted(numbers)), *_free(project, MEMBERS))
     return {number: FreeMembers(n, attempts) for number, n, attempts in connection.execute(query)}

@@ -124,7 +124,7 @@ def match_classes(classes: Sequence[str], control: ChoicesControl) -> dict[str, 
     """For each class of the model, the name of its choice as results hold it.
 
     A class means the choice that has its name as value, alias or predicted value; letter case is looked at first and then
-    disregarded. Raises DataError with both lists if a class has no choice, or two classes have the same.
+    disregarded. Raises DataError with the first hundred of both if a class has no choice, or two classes have the same.
     """
     if not control.choices:
         return {name: name for name in classes}

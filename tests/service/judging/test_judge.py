@@ -503,7 +503,7 @@ def test_a_claim_that_ends_without_a_verdict_is_not_ahead_of_one_that_is_still_w
 def test_another_model_is_loaded_only_once_the_claim_before_is_written_down(
     process, connect, digits, other_reference, judge, one_at_a_time, monkeypatch
 ):
-    """One that is in memory goes for it, which must not be at work."""
+    """It takes the place of one in memory, which must not be at work then."""
     second, tool = connect("2", other_reference, sample_share=0.0, audit_share=0.0)
     first, other = connect("1", sample_share=0.0, audit_share=0.0)
     import_tasks(process, first, other, digits.incoming[0][:1])

@@ -88,7 +88,7 @@ class MapMaking:
             former = self._former(project, method, training, sampled)
             anchors = np.concatenate([training, points])
             asked = (anchors, maps.layout(method), seed, former, maps.dimensions(method))
-            places = apart("map", lay_out, *asked, stopping=process.stopping, without=("pandas",))  # scikit-learn would load it: 60 MB
+            places = apart("map", lay_out, *asked, stopping=process.stopping, without=("pandas",))  # scikit-learn would load it: 70 MB
             frame = frame_around(places)
             names = Names(reference)
             values = {"training": len(training), "fitted": len(sampled), "total": total, "frame": frame.as_list(), "read_until": started}

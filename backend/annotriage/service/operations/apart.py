@@ -90,12 +90,12 @@ def _answer(pipe: Connection) -> None:
 
 @dataclass(frozen=True)
 class _Without:
-    """What finds these modules as if they were not installed."""
+    """Refuses these modules, as if they were not installed."""
 
     modules: Sequence[str]
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """None for others to find the module. Raises ModuleNotFoundError."""
+        """Raises ModuleNotFoundError for these; others are found elsewhere."""
         if name in self.modules:
             raise ModuleNotFoundError(f"{name} is not wanted here", name=name)
 
