@@ -19,10 +19,10 @@ class Narrow:
     def __getattr__(self, name):
         return getattr(self._model, name)
 
-    def run(self, batch):
+    def run(self, batch, beside=False):
         if len(batch) > self._most:
             raise MemoryError("no room")
-        return self._model.run(batch)
+        return self._model.run(batch, beside)
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +9,9 @@ from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 
 from annotriage.errors import ModelError
-from annotriage.model import candidate_layers, load_model, model_files
-from annotriage.model.outputs import SHARED, Threads, pool
+from annotriage.model import candidate_layers, load_model, model_files, onnx_model
+from annotriage.model.onnx_model import OnnxModel
+from annotriage.model.outputs import pool
 
 
 def tensors(net, batch, *names):
@@ -665,12 +665,25 @@ def test_bfloat16_of_an_onnx_model_is_refused(net, onnx_spec):
         load_model(onnx_spec(small_conv_net(net), "logits", precision="bfloat16"))
 
 
-@pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("count", [2, 3])
-def test_pooling_in_several_threads_changes_no_digit(count, channels_last):
-    values = rows(7, 24, 40, 50) + 3
-    assert values.nbytes >= SHARED
-    with ThreadPoolExecutor(count) as executor:
-        found = pool(values, 2, channels_last, Threads(executor, count))
-        assert executor._threads, "they were used"
-    assert np.array_equal(found, pool(values, 2, channels_last))
+def test_pooling_gives_means_and_deviations():
+    values = rows(3, 24, 40, 50) + 3
+    for channels_last in (False, True):
+        given = np.moveaxis(values, 1, -1) if channels_last else values
+        expected = np.concatenate([values.mean((2, 3), dtype=np.float64), values.std((2, 3), dtype=np.float64)], axis=1)
+        np.testing.assert_allclose(pool(given, 2, channels_last), expected, rtol=1e-5)
+
+
+def test_a_run_beside_others_gives_what_one_on_all_cores_gives(net, onnx_spec):
+    model, batch = OnnxModel(onnx_spec(small_conv_net(net), "logits"), "cpu", 3), rows(9, 3, 8, 8)
+    assert model.lanes == 3
+    whole, beside = model.run(batch), model.run(batch, beside=True)
+    np.testing.assert_allclose(beside.logits, whole.logits, rtol=1e-5, atol=1e-6)
+    for one, other in zip(beside.activations, whole.activations, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_that_takes_much_memory_is_loaded_once(net, onnx_spec, monkeypatch):
+    monkeypatch.setattr(onnx_model, "TWICE", 10)
+    model = OnnxModel(onnx_spec(small_conv_net(net), "logits"), "cpu", 3)
+    assert model.lanes == 1
+    np.testing.assert_array_equal(model.run(rows(2, 3, 8, 8), beside=True).logits, model.run(rows(2, 3, 8, 8)).logits)

@@ -2,6 +2,7 @@
 
 import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from annotriage.data import Item, Problem
 from annotriage.errors import DataError
 from annotriage.model import load_model
+from annotriage.model import stream as streaming
 from annotriage.model.batch_size import BatchSize
 from annotriage.model.spec import ModelSpec
 from annotriage.model.stream import stream
@@ -132,14 +134,15 @@ class Short:
 
     def __init__(self, model, most):
         self.spec, self.layers, self.fixed_batch, self.device, self.notes = model.spec, model.layers, None, "cpu", ()
+        self.lanes = 1
         self.most, self.asked = most, []
         self._model = model
 
-    def run(self, batch):
+    def run(self, batch, beside=False):
         self.asked.append(len(batch))
         if len(batch) > self.most:
             raise MemoryError("no room")
-        return self._model.run(batch)
+        return self._model.run(batch, beside)
 
 
 def test_what_does_not_fit_into_memory_is_halved_and_not_tried_again(model, digits):
@@ -159,15 +162,101 @@ def test_what_does_not_fit_into_memory_is_halved_and_not_tried_again(model, digi
 
 def test_one_poisoned_item_is_no_want_of_memory(model, items):
     class Choosy(Short):
-        def run(self, batch):
+        def run(self, batch, beside=False):
             if (batch.reshape(len(batch), -1).min(axis=1) > 0.9).any():
                 raise ValueError("too bright")
-            return super().run(batch)
+            return super().run(batch, beside)
 
     choosy = Choosy(model, 100)
     (batch,) = stream(choosy, [*items[:2], Item("bright", np.full((8, 8), 255, np.uint8)), *items[3:5]], SETTINGS)
     assert [problem is None for problem in batch.problems] == [True, True, False, True, True]
     assert choosy.notes == ()
+
+
+class Side(Short):
+    """A model that is run on several lanes: what it was asked for, whether beside others, and how many of its runs were under way."""
+
+    def __init__(self, model, lanes):
+        super().__init__(model, 1_000)
+        self.lanes, self.beside, self.together, self._at_work = lanes, [], 0, 0
+        self._lock, self._both = threading.Lock(), threading.Barrier(lanes)
+
+    def run(self, batch, beside=False):
+        with self._lock:
+            self._at_work += 1
+            self.together = max(self.together, self._at_work)
+            self.beside.append(beside)
+        if beside and len(self.beside) <= self.lanes:  # the first ones have to meet
+            self._both.wait(30)
+        try:
+            return super().run(batch, beside)
+        finally:
+            with self._lock:
+                self._at_work -= 1
+
+
+def test_large_inputs_run_in_parts_side_by_side_and_come_out_alike(model, items, monkeypatch):
+    monkeypatch.setattr(streaming, "PART", 4 * 4 * 64)  # four digits
+    side = Side(model, 2)
+    found, expected = (
+        list(stream(side, items * 4, replace(SETTINGS, batch_size=15))),
+        list(stream(Short(model, 1_000), items * 4, SETTINGS)),
+    )
+    assert [item.id for batch in found for item in batch.items] == [item.id for item in items * 4]
+    assert (side.together, set(side.beside)) == (2, {True})
+    assert max(side.asked) <= 4
+    logits = [np.concatenate([batch.outputs.logits for batch in batches]) for batches in (found, expected)]
+    assert np.allclose(*logits, atol=1e-4)
+    problems = [[problem for batch in batches for problem in batch.problems] for batches in (found, expected)]
+    assert problems[0] == problems[1]
+
+
+def test_what_is_small_and_by_itself_has_all_cores(model, items):
+    side = Side(model, 2)
+    next(stream(side, items[:5], SETTINGS))
+    assert (side.asked, side.beside) == ([4], [False])
+
+
+def test_an_item_by_itself_waits_for_no_other_stream(model, items):
+    """Somebody opens a task while others' items are in the model."""
+    side = Side(model, 2)
+    with ThreadPoolExecutor(2) as running:
+        held = threading.Event()
+        others = [running.submit(held.wait, 30) for _ in range(2)]
+        try:
+            (batch,) = stream(side, items[:1], SETTINGS, running=running)
+        finally:
+            held.set()
+        assert all(other.result() for other in others)
+    assert batch.rows == [0]
+
+
+def test_a_poisoned_part_leaves_the_others_alone(model, digits, monkeypatch):
+    monkeypatch.setattr(streaming, "PART", 4 * 2 * 64)
+
+    class Choosy(Short):
+        def run(self, batch, beside=False):
+            if (batch.reshape(len(batch), -1).min(axis=1) > 0.9).any():
+                raise ValueError("too bright")
+            return super().run(batch, beside)
+
+    choosy = Choosy(model, 100)
+    choosy.lanes = 2
+    images = [*digits.incoming[0][:5], np.full((8, 8), 255, np.uint8), *digits.incoming[0][5:7]]
+    (batch,) = stream(choosy, [Item("none", b""), *(Item(str(place), image) for place, image in enumerate(images))], Settings(batch_size=9))
+    assert [problem is None for problem in batch.problems] == [False, True, True, True, True, True, False, True, True]
+    assert "too bright" in batch.problems[6].text
+    assert batch.rows == [1, 2, 3, 4, 5, 7, 8]
+    assert len(batch.outputs.logits) == len(batch.loaded) == 7
+
+
+def test_a_model_of_one_size_runs_whole_batches(model, items, monkeypatch):
+    monkeypatch.setattr(streaming, "PART", 4 * 2 * 64)
+    side = Side(model, 1)
+    side.lanes, side.fixed_batch = 2, 8
+    (batch,) = stream(side, [item for item in items if isinstance(item.media, np.ndarray)][:8], SETTINGS)
+    assert side.asked == [8]
+    assert len(batch.rows) == 8
 
 
 @pytest.mark.parametrize(

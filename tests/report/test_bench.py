@@ -192,16 +192,16 @@ class OnGpu:
     """A model that says it runs on a GPU: what it is asked for, and whether what runs it alone is still held meanwhile."""
 
     def __init__(self, model):
-        self._model, self.device, self.notes = model, "cuda", ()
+        self._model, self.device, self.notes, self.lanes = model, "cuda", (), 1
         self.sizes, self.held, self.held_meanwhile = set(), weakref.WeakSet(), 0
 
     def __getattr__(self, name):
         return getattr(self._model, name)
 
-    def run(self, batch):
+    def run(self, batch, beside=False):
         self.sizes.add(len(batch))
         self.held_meanwhile += len(self.held)
-        return self._model.run(batch)
+        return self._model.run(batch, beside)
 
     def alone(self):
         runs = self._model.alone()

@@ -9,8 +9,8 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,19 @@ from annotriage.errors import ModelError
 from annotriage.model.cores import cores
 from annotriage.model.layers import channels_last, choose, listed, tensor_of
 from annotriage.model.onnx_graph import Graph, read_graph
-from annotriage.model.outputs import Threads, find_reading, probe_batch, refused_batch, run_in_batches, whole_in_batches
+from annotriage.model.outputs import find_reading, probe_batch, refused_batch, run_in_batches, whole_in_batches
 from annotriage.model.spec import ModelSpec, hash_files
 from annotriage.model.types import Array, Layer, Outputs, Whole
 
+TWICE = 256 * 2**20  # bytes of a model up to which it is loaded twice: to run on all cores, and on one of them beside others
+
 
 class OnnxModel:
-    """A `Model` on onnxruntime. Safe to be run from several threads at once."""
+    """A `Model` on onnxruntime. Safe to be run from several threads at once.
+
+    On a CPU runs side by side, on a core each, beat one run on all: whatever else the service does holds up one core, and in a run on all
+    of them the others then spin until that one is through, so that each millisecond of it costs two.
+    """
 
     def __init__(self, spec: ModelSpec, device: str, threads: int = 0) -> None:
         graph = read_graph(spec)
@@ -37,10 +43,10 @@ class OnnxModel:
         self.fixed_batch = graph.fixed_batch
         self.hash = hash_files(graph.files)
         self._tensors = (choice.logits, *map(tensor_of, choice.layers))
-        self.device, self._threads = device, threads
-        count = threads or cores()
-        self._pooling = Threads(ThreadPoolExecutor(count, "pool"), count)
-        self._session = self._session_of(graph, self._tensors)
+        self.device, self._threads = device, threads or cores()
+        self._session = self._session_of(graph, self._tensors, self._threads)
+        self.lanes = self._threads if device == "cpu" and sum(file.stat().st_size for file in graph.files) <= TWICE else 1
+        self._lane = self._session_of(graph, self._tensors, 1) if self.lanes > 1 else self._session
         self._input = graph.input
         self._dtype = _DTYPES.get(self._session.get_inputs()[0].type)
         if self._dtype is None:
@@ -61,9 +67,9 @@ class OnnxModel:
             ' Install "onnxruntime-gpu[cuda,cudnn]" in place of onnxruntime to use the GPU.'
         )
 
-    def run(self, batch: Array) -> Outputs:
+    def run(self, batch: Array, beside: bool = False) -> Outputs:
         """Outputs for (N, ...) inputs, any N. Raises ModelError if the runtime refuses the batch."""
-        return run_in_batches(self._forward, batch, self.fixed_batch, self._reading, self._pooling)
+        return run_in_batches(partial(self._forward, beside=beside), batch, self.fixed_batch, self._reading)
 
     def run_whole(self, batch: Array) -> Whole:
         """As `run`, with maps as they are, channels first."""
@@ -72,16 +78,16 @@ class OnnxModel:
     def alone(self) -> Callable[[Array], object]:
         """A session of its own, with the logits as its only output."""
         logits = self._tensors[:1]
-        session = self._session_of(read_graph(self.spec), logits)
+        session = self._session_of(read_graph(self.spec), logits, self._threads)
         return lambda batch: self._found(session, logits, batch)
 
-    def _session_of(self, graph: Graph, outputs: tuple[str, ...]) -> Any:
+    def _session_of(self, graph: Graph, outputs: tuple[str, ...], threads: int) -> Any:
         """A session that puts out these tensors, in the precision that the spec names."""
         model = graph.with_outputs(outputs)
-        return _session(graph, model if self.spec.precision is None else _rounded(model, graph, self.spec), self.device, self._threads)
+        return _session(graph, model if self.spec.precision is None else _rounded(model, graph, self.spec), self.device, threads)
 
-    def _forward(self, batch: Array) -> tuple[Array, Sequence[Array]]:
-        found = self._found(self._session, tuple(dict.fromkeys(self._tensors)), batch)
+    def _forward(self, batch: Array, beside: bool = False) -> tuple[Array, Sequence[Array]]:
+        found = self._found(self._lane if beside else self._session, tuple(dict.fromkeys(self._tensors)), batch)
         output, *activations = (found[name] for name in self._tensors)
         return output, activations
 

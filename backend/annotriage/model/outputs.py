@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,17 +14,8 @@ from annotriage.model.layers import Choice, token_of
 from annotriage.model.spec import ModelSpec
 from annotriage.model.types import Array, Outputs, Whole
 
-SHARED = 1_000_000  # bytes of a map from which on several threads pool it
 Floats = NDArray[np.float32]
 Forward = Callable[[Array], tuple[Array, Sequence[Array]]]  # a batch -> what the model puts out, its hidden layers
-
-
-@dataclass(frozen=True)
-class Threads:
-    """Threads beside those of the model's runtime, and how many."""
-
-    executor: Executor
-    count: int
 
 
 @dataclass(frozen=True)
@@ -44,15 +33,11 @@ class Reading:
     notes: tuple[str, ...] = ()
 
 
-def pool(activation: Array, moments: int, channels_last: bool = False, threads: Threads | None = None) -> Floats:
+def pool(activation: Array, moments: int, channels_last: bool = False) -> Floats:
     """The activation of a layer as one vector per item: each channel's mean over all places, or its mean and deviation.
 
     activation: (N, d) stays as it is; (N, C, ...) or, with channels last, (N, ..., C) becomes (N, C), with 2 moments (N, 2C).
-    threads: among which the items of large maps are shared out: on one core the others would wait for it. No digit changes.
     """
-    if threads is not None and threads.count > 1 and moments == 2 and activation.ndim > 2 and activation.nbytes >= SHARED:
-        parts = np.array_split(activation, min(threads.count, len(activation)))
-        return np.concatenate(list(threads.executor.map(partial(pool, moments=moments, channels_last=channels_last), parts)))
     count = len(activation)
     if activation.ndim < 3:
         return np.ascontiguousarray(activation.reshape(count, -1), dtype=np.float32)
@@ -64,12 +49,12 @@ def pool(activation: Array, moments: int, channels_last: bool = False, threads: 
     pooled = np.empty((count, 2 * width), dtype=np.float32)
     weights = np.full(size, 1 / size, dtype=np.float32)
     centred = np.empty(flat.shape[1:], dtype=np.float32)
-    subscripts = "sc,sc->c" if channels_last else "cs,cs->c"
     for row, item in zip(pooled, flat, strict=True):  # item by item: the centred copy stays in the processor's cache
         values = np.asarray(item, dtype=np.float32)
         row[:width] = weights @ values if channels_last else values @ weights
         np.subtract(values, np.expand_dims(row[:width], places - 1), out=centred)
-        row[width:] = np.sqrt(np.einsum(subscripts, centred, centred) / size)
+        squares = np.einsum("sc,sc->c", centred, centred) if channels_last else np.vecdot(centred, centred)
+        row[width:] = np.sqrt(squares / size)
     return pooled
 
 
@@ -208,14 +193,11 @@ def _notes(choice: str, spec: ModelSpec) -> tuple[str, ...]:
     )
 
 
-def run_in_batches(forward: Forward, batch: Array, fixed_batch: int | None, reading: Reading, threads: Threads | None = None) -> Outputs:
-    """Outputs for a batch of any size: where the model takes one size only, the batch is split and its end padded.
-
-    threads: as of `pool`.
-    """
+def run_in_batches(forward: Forward, batch: Array, fixed_batch: int | None, reading: Reading) -> Outputs:
+    """Outputs for a batch of any size: where the model takes one size only, the batch is split and its end padded."""
 
     def pooled(index: int, activation: Array) -> Floats:
-        return pool(activation, moments(index), reading.channels_last[index], threads)
+        return pool(activation, moments(index), reading.channels_last[index])
 
     logits, *layers = _in_batches(forward, batch, fixed_batch, reading, pooled)
     return Outputs(logits, tuple(layers))

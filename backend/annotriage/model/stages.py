@@ -38,8 +38,9 @@ class Stages:
         self._inner = threading.local()
 
     @contextmanager
-    def timed(self, stage: Stage) -> Iterator[None]:
-        """What happens in this context, in this thread, belongs to `stage`."""
+    def timed(self, stage: Stage, among: int = 1) -> Iterator[None]:
+        """What happens in this context, in this thread, belongs to `stage`. among: threads at it side by side, each of which counts for its
+        part, so that together they took as long as by the clock."""
         outer = getattr(self._inner, "taken", (0.0, 0.0))
         self._inner.taken = (0.0, 0.0)
         elapsed, processor = time.perf_counter(), time.thread_time()
@@ -49,7 +50,7 @@ class Stages:
             elapsed, processor = time.perf_counter() - elapsed, time.thread_time() - processor
             inner = self._inner.taken
             self._inner.taken = outer[0] + elapsed, outer[1] + processor
-            self.add(stage, elapsed - inner[0], processor - inner[1])
+            self.add(stage, (elapsed - inner[0]) / among, processor - inner[1])
 
     def add(self, stage: Stage, elapsed: float, processor: float) -> None:
         """So many seconds more of a stage."""

@@ -5,6 +5,7 @@ The next items are decoded and run while the last are judged, in flat memory how
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -12,6 +13,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -26,6 +28,7 @@ from annotriage.model.types import Array, Model, Outputs
 from annotriage.settings import Settings
 from annotriage.states import Failure
 
+PART = 5_000_000  # bytes of inputs in one of the runs side by side: much more of what lies between layers leaves the processor's cache
 GROWING_AHEAD = 2  # batches cut ahead while their size grows: those cut at a former size only hold it up
 
 
@@ -64,24 +67,31 @@ def stream(
     A broken item has its problem named and leaves the others alone. Pictures are kept at the size of a thumbnail.
     stages: where to note how long reading, decoding, the model, and the wait for them took. size: what an earlier stream found of the
     model's batch size, to go on with. begun: set as the first batch is decoded: what else there is to do holds up nothing from then on.
-    running: one thread for the model, by default one of the stream's own. Streams that share it take turns, batch by batch.
+    running: as many threads for the model as it has lanes, by default the stream's own. Streams that share them take turns.
+
+    Where the model has several lanes, batches are run in parts side by side, on a core each. What is small and by itself, as an item that
+    somebody waits for, has all cores at once.
     """
     stages = stages or Stages()
     workers = decoding_threads(settings)
     size = size or BatchSize(model, settings)
-    waiting: deque[Future[Batch]] = deque()
-    own = nullcontext(running) if running is not None else ThreadPoolExecutor(1, "model")
+    waiting: deque[_Begun] = deque()
+    own = nullcontext(running) if running is not None else ThreadPoolExecutor(model.lanes, "model")
     with ThreadPoolExecutor(workers, "decode") as decoding, own as runs:
         try:
             for asked, piece in in_batches(items, size, stages):
                 decoded = decoding.submit(decode, piece, model, settings, stages)
-                waiting.append(runs.submit(_run, model, piece, decoded, size, stages, asked, begun))
+                count = _parts(model, len(piece))
+                lanes = 1 if count == 1 and not waiting else model.lanes
+                executor = decoding if lanes < model.lanes else runs  # it waits for nobody's turn
+                run = partial(_run, model, decoded, size, stages, lanes, begun)
+                waiting.append(_Begun(piece, asked, decoded, lanes, [executor.submit(run, part, count) for part in range(count)]))
                 if len(waiting) > (min(workers, GROWING_AHEAD) if size.growing else workers):
-                    yield _awaited(waiting.popleft(), stages)
+                    yield _awaited(waiting.popleft(), size, stages)
             while waiting:
-                yield _awaited(waiting.popleft(), stages)
+                yield _awaited(waiting.popleft(), size, stages)
         finally:
-            running_still = [left for left in waiting if not left.cancel()]
+            running_still = [part for left in waiting for part in left.parts if not part.cancel()]
             decoding.shutdown(wait=False, cancel_futures=True)
             for left in running_still:
                 left.exception()  # waited for, whoever the thread belongs to
@@ -133,9 +143,52 @@ def decode(items: list[Item], model: Model, settings: Settings, stages: Stages) 
         return found, tensors if all(good) else tensors[good]
 
 
-def _awaited(batch: Future[Batch], stages: Stages) -> Batch:
+@dataclass(frozen=True)
+class _Ran:
+    """A part of a batch that was run. failures: what is wrong with items, by place among the batch's decoded ones. seconds: it took."""
+
+    outputs: Outputs | None
+    failures: dict[int, str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A batch on its way through the model. asked: how many items were to be in it. lanes: how many parts run side by side."""
+
+    items: list[Item]
+    asked: int
+    decoded: Future[Decoded]
+    lanes: int
+    parts: list[Future[_Ran]]
+
+
+def _parts(model: Model, count: int) -> int:
+    """In how many parts so many items are run."""
+    if model.lanes == 1 or model.fixed_batch:
+        return 1
+    most = max(1, PART // (4 * math.prod(model.spec.input.shape)))
+    return math.ceil(count / most)
+
+
+def _awaited(begun: _Begun, size: BatchSize, stages: Stages) -> Batch:
+    """The batch, once all its parts have run."""
     with stages.timed(Stage.WAIT):
-        return batch.result()
+        ran = [part.result() for part in begun.parts]
+    items, (found, _) = begun.items, begun.decoded.result()
+    problems = [result if isinstance(result, Problem) else None for result in found]
+    rows = [row for row, problem in enumerate(problems) if problem is None]
+    loaded = [result for result in found if isinstance(result, Loaded)]
+    if loaded:
+        stages.batch(min(begun.asked, size.size), len(items))  # of one that failed and ran in halves that of these
+    failures = {place: failure for part in ran for place, failure in part.failures.items()}
+    for place, failure in failures.items():
+        item = items[rows[place]]
+        problems[rows[place]] = Problem(Failure.MODEL, f"{item.path or item.id}: {failure}")
+    good = [place for place in range(len(rows)) if place not in failures]
+    outputs = _joined([part.outputs for part in ran if part.outputs is not None])
+    seconds = sum(part.seconds for part in ran) / begun.lanes / len(items)
+    return Batch(items, problems, [rows[place] for place in good], outputs, [loaded[place] for place in good], seconds)
 
 
 def _load(item: Item, model: Model, settings: Settings, out: Array) -> Loaded | Problem:
@@ -150,39 +203,37 @@ def _load(item: Item, model: Model, settings: Settings, out: Array) -> Loaded | 
 
 def _run(
     model: Model,
-    items: list[Item],
     loading: Future[Decoded],
     size: BatchSize,
     stages: Stages,
-    asked: int,
+    lanes: int,
     begun: threading.Event | None,
-) -> Batch:
-    with stages.timed(Stage.STARVE):
+    part: int,
+    parts: int,
+) -> _Ran:
+    """Run one of so many parts of a batch, all as long."""
+    with stages.timed(Stage.STARVE, lanes):
         found, tensors = loading.result()
     if begun is not None:
         begun.set()
+    start, stop = (len(tensors) * bound // parts for bound in (part, part + 1))
+    if start == stop:
+        return _Ran(None, {}, 0.0)
     started = time.perf_counter()
-    problems = [result if isinstance(result, Problem) else None for result in found]
-    rows = [row for row, problem in enumerate(problems) if problem is None]
-    loaded = [result for result in found if isinstance(result, Loaded)]
-    outputs = None
-    if loaded:
-        with stages.timed(Stage.MODEL):
-            outputs, failures = _run_or_split(model, tensors, size, len(items))
-        stages.batch(min(asked, size.size), len(items))  # of one that failed and ran in halves that of these
-        for place, failure in failures.items():
-            item = items[rows[place]]
-            problems[rows[place]] = Problem(Failure.MODEL, f"{item.path or item.id}: {failure}")
-        good = [place for place in range(len(rows)) if place not in failures]
-        rows, loaded = [rows[place] for place in good], [loaded[place] for place in good]
-    return Batch(items, problems, rows, outputs, loaded, (time.perf_counter() - started) / len(items))
+    with stages.timed(Stage.MODEL, lanes):
+        cut = len(found) if parts == 1 else stop - start
+        outputs, failures = _run_or_split(model, tensors[start:stop], size, cut, beside=lanes > 1)
+    return _Ran(outputs, {start + place: failure for place, failure in failures.items()}, time.perf_counter() - started)
 
 
-def _run_or_split(model: Model, tensors: Array, size: BatchSize, cut: int) -> tuple[Outputs | None, dict[int, str]]:
-    """The outputs of the inputs that the model can take, and what is wrong with the others, by place. cut: items, broken ones too."""
+def _run_or_split(model: Model, tensors: Array, size: BatchSize, cut: int, beside: bool) -> tuple[Outputs | None, dict[int, str]]:
+    """The outputs of the inputs that the model can take, and what is wrong with the others, by place.
+
+    cut: items, broken ones too. beside: as of `Model.run`.
+    """
     started = time.perf_counter()
     try:
-        outputs = model.run(tensors)
+        outputs = model.run(tensors, beside)
     except Exception as error:  # a runtime raises its own kinds; one poisoned item must not take its batch along
         failure = str(error).strip()[:300]
     else:
@@ -191,8 +242,8 @@ def _run_or_split(model: Model, tensors: Array, size: BatchSize, cut: int) -> tu
     if len(tensors) == 1:  # from here on the error is gone, and with it what the failed run held of the GPU's memory
         return None, {0: f"the model failed on it; compare its size and values with items that work ({failure})"}
     half = len(tensors) // 2
-    first, first_failures = _run_or_split(model, tensors[:half], size, half)
-    second, second_failures = _run_or_split(model, tensors[half:], size, len(tensors) - half)
+    first, first_failures = _run_or_split(model, tensors[:half], size, half, beside)
+    second, second_failures = _run_or_split(model, tensors[half:], size, len(tensors) - half, beside)
     moved = {half + place: failure for place, failure in second_failures.items()}
     if not first_failures and not moved:
         size.did_not_fit(cut)

@@ -43,6 +43,8 @@ class Recorder(Protocol):
 class TorchModel:
     """A `Model` on torch. Runs one batch at a time, whichever thread asks: a module's hooks belong to all its callers."""
 
+    lanes = 1
+
     def __init__(self, spec: ModelSpec, device: str, threads: int = 0) -> None:
         if threads:
             torch.set_num_threads(threads)
@@ -70,7 +72,7 @@ class TorchModel:
             return ""
         return f"torch {torch.__version__} sees no GPU; running on the CPU. Install the CUDA build of torch and the GPU's driver to use it."
 
-    def run(self, batch: Array) -> Outputs:
+    def run(self, batch: Array, beside: bool = False) -> Outputs:
         """Outputs for (N, ...) inputs, any N. Raises ModelError if torch refuses the batch."""
         return run_in_batches(self._forward, batch, self.fixed_batch, self._reading)
 

@@ -51,9 +51,13 @@ class Model(Protocol):
     fixed_batch: int | None  # the only batch size the model takes; None if any
     device: str  # "cpu" or "cuda", as it really runs
     notes: tuple[str, ...]  # sentences for the user: what was asked for and could not be had
+    lanes: int  # runs that are best side by side, each on a core of its own; 1 if one run is to have the machine, or the GPU, to itself
 
-    def run(self, batch: Array) -> Outputs:
-        """Outputs for (N, ...) inputs, any N: shorter batches are padded where the model's batch size is fixed."""
+    def run(self, batch: Array, beside: bool = False) -> Outputs:
+        """Outputs for (N, ...) inputs, any N: shorter batches are padded where the model's batch size is fixed.
+
+        beside: others of `lanes` run meanwhile, so that it takes one core; else all.
+        """
         ...
 
     def run_whole(self, batch: Array) -> Whole:

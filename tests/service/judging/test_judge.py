@@ -364,11 +364,11 @@ class Short:
     def __getattr__(self, name):
         return getattr(self._model, name)
 
-    def run(self, batch):
+    def run(self, batch, beside=False):
         self.asked.append(len(batch))
         if len(batch) > self._most:
             raise MemoryError("no room")
-        return self._model.run(batch)
+        return self._model.run(batch, beside)
 
 
 def test_memory_that_was_short_for_one_claim_is_remembered_for_the_next(process, connect, digits, judge, monkeypatch):

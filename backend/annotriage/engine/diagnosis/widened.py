@@ -25,6 +25,8 @@ class Widened:
     name + EVIDENCE: (N, m), activation times gradient for each class, added up over the layer, or at the place drawn; torch models alone.
     """
 
+    lanes = 1  # places are drawn batch by batch, in their order
+
     def __init__(self, model: Model, placed: Sequence[str], seed: int, *, evidence: Sequence[str] = ()) -> None:
         self._model, self._placed, self._evidence, self._rng = model, placed, evidence, np.random.default_rng(seed)
         self.spec, self.hash, self.fixed_batch, self.device, self.notes = (
@@ -36,7 +38,7 @@ class Widened:
         )
         self.layers = (*model.layers, *(name + AT_PLACE for name in placed), *(name + EVIDENCE for name in evidence))
 
-    def run(self, batch: Array) -> Outputs:
+    def run(self, batch: Array, beside: bool = False) -> Outputs:
         """As the model does, and what is added."""
         whole = self._model.run_whole(batch)
         own = tuple(pool(layer, moments(place)) for place, layer in enumerate(whole.layers))

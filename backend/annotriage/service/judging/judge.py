@@ -83,7 +83,7 @@ class Judge:
         self._process = process
         self._reader = MediaReader(process.settings, process.server)
         self._drawing = ThreadPoolExecutor(1, "draw")
-        self._running = ThreadPoolExecutor(1, "model")
+        self._running: dict[int, ThreadPoolExecutor] = {}  # by how many lanes their models have: these take turns
         self._turn = threading.Lock()  # whose items go into the model
         self._written = threading.Event()  # what was claimed before is judged and written down, or given back
         self._written.set()
@@ -173,7 +173,8 @@ class Judge:
     def close(self) -> None:
         """Let go of all connections; what is claimed is given back as the process takes leave."""
         self._drawing.shutdown(wait=False, cancel_futures=True)
-        self._running.shutdown(wait=False, cancel_futures=True)
+        for running in list(self._running.values()):
+            running.shutdown(wait=False, cancel_futures=True)
         self._reader.close()
 
     def _claim(self, called: bool = False) -> _Claimed | None:
@@ -331,7 +332,9 @@ class Judge:
             begun.set()
         drawing = self._drawing.submit(self._draw, claimed, begun, before)
         items = self._items(claimed, reference, later, found, turn)
-        batches = stream(opened.model, items, settings, size=opened.size, begun=begun, running=self._running)
+        lanes = opened.model.lanes
+        running = self._running.setdefault(lanes, ThreadPoolExecutor(lanes, "model"))
+        batches = stream(opened.model, items, settings, size=opened.size, begun=begun, running=running)
         try:
             with closing(batches):  # whatever fails: nothing of this claim is in the model when the next one takes its turn
                 for batch in gathered(batches, reference):
