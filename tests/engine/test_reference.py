@@ -275,3 +275,8 @@ def test_whatever_stops_saving_leaves_the_old_reference(saved, digits_reference,
     monkeypatch.undo()
     assert Reference.load(saved).version == digits_reference.version
     assert [path.name for path in saved.parent.iterdir()] == ["reference"]
+
+
+def test_a_model_may_use_as_many_cores_as_it_is_told(digits_reference):
+    """Workers on Ray share a machine's cores out among themselves."""
+    assert [digits_reference.open_model(threads=threads).lanes for threads in (1, 3)] == [1, 3]

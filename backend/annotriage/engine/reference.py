@@ -236,8 +236,10 @@ class Reference:
 
     # -- the model
 
-    def open_model(self, model: Model | ModelSpec | Path | str | None = None, settings: Settings | None = None) -> Model:
+    def open_model(self, model: Model | ModelSpec | Path | str | None = None, settings: Settings | None = None, threads: int = 0) -> Model:
         """Load the model that this reference was fitted with, from its own place or from the spec given; one that is loaded is checked.
+
+        threads: cores that it may use, 0 = all.
 
         Raises MismatchError if it is another model, another layer or a changed spec, naming both.
         """
@@ -253,7 +255,7 @@ class Reference:
                 )
             spec = self.spec_path
         spec = spec if isinstance(spec, ModelSpec) else ModelSpec.load(spec)
-        loaded = load_model(spec, (settings or self.settings).device)
+        loaded = load_model(spec, (settings or self.settings).device, threads)
         self.check(loaded)
         return loaded
 

@@ -197,7 +197,8 @@ class _Judge:
         import ray
 
         self._task: _Task = ray.get(task[0])
-        self._model = self._task.reference.open_model(self._task.model, self._task.settings)
+        settings = self._task.settings
+        self._model = self._task.reference.open_model(self._task.model, settings, settings.threads)  # others run on the other cores
 
     def __call__(self, piece: dict[str, Any]) -> dict[str, Any]:
         number, start, stop = (int(piece[key]) for key in ("number", "start", "stop"))
