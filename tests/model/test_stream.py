@@ -160,13 +160,16 @@ def test_what_does_not_fit_into_memory_is_halved_and_not_tried_again(model, digi
     )
 
 
-def test_one_poisoned_item_is_no_want_of_memory(model, items):
-    class Choosy(Short):
-        def run(self, batch, beside=False):
-            if (batch.reshape(len(batch), -1).min(axis=1) > 0.9).any():
-                raise ValueError("too bright")
-            return super().run(batch, beside)
+class Choosy(Short):
+    """A model that fails on what is white."""
 
+    def run(self, batch, beside=False):
+        if (batch.reshape(len(batch), -1).min(axis=1) > 0.9).any():
+            raise ValueError("too bright")
+        return super().run(batch, beside)
+
+
+def test_one_poisoned_item_is_no_want_of_memory(model, items):
     choosy = Choosy(model, 100)
     (batch,) = stream(choosy, [*items[:2], Item("bright", np.full((8, 8), 255, np.uint8)), *items[3:5]], SETTINGS)
     assert [problem is None for problem in batch.problems] == [True, True, False, True, True]
@@ -233,12 +236,6 @@ def test_an_item_by_itself_waits_for_no_other_stream(model, items):
 
 def test_a_poisoned_part_leaves_the_others_alone(model, digits, monkeypatch):
     monkeypatch.setattr(streaming, "PART", 4 * 2 * 64)
-
-    class Choosy(Short):
-        def run(self, batch, beside=False):
-            if (batch.reshape(len(batch), -1).min(axis=1) > 0.9).any():
-                raise ValueError("too bright")
-            return super().run(batch, beside)
 
     choosy = Choosy(model, 100)
     choosy.lanes = 2

@@ -32,7 +32,7 @@ class OnnxModel:
     """A `Model` on onnxruntime. Safe to be run from several threads at once.
 
     On a CPU runs side by side, on a core each, beat one run on all: whatever else the service does holds up one core, and in a run on all
-    of them the others then spin until that one is through, so that each millisecond of it costs two.
+    of them the others then spin until that one is through, so that each millisecond of it costs about two.
     """
 
     def __init__(self, spec: ModelSpec, device: str, threads: int = 0) -> None:

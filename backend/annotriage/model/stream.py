@@ -69,8 +69,8 @@ def stream(
     model's batch size, to go on with. begun: set as the first batch is decoded: what else there is to do holds up nothing from then on.
     running: as many threads for the model as it has lanes, by default the stream's own. Streams that share them take turns.
 
-    Where the model has several lanes, batches are run in parts side by side, on a core each. What is small and by itself, as an item that
-    somebody waits for, has all cores at once.
+    Where the model has several lanes, batches are run in parts side by side, on a core each. What is small and comes first, as an item that
+    somebody waits for, has all cores at once, and no turn to wait for.
     """
     stages = stages or Stages()
     workers = decoding_threads(settings)
@@ -83,7 +83,7 @@ def stream(
                 decoded = decoding.submit(decode, piece, model, settings, stages)
                 count = _parts(model, len(piece))
                 lanes = 1 if count == 1 and not waiting else model.lanes
-                executor = decoding if lanes < model.lanes else runs  # it waits for nobody's turn
+                executor = decoding if lanes < model.lanes else runs
                 run = partial(_run, model, decoded, size, stages, lanes, begun)
                 waiting.append(_Begun(piece, asked, decoded, lanes, [executor.submit(run, part, count) for part in range(count)]))
                 if len(waiting) > (min(workers, GROWING_AHEAD) if size.growing else workers):

@@ -56,7 +56,7 @@ class Model(Protocol):
     def run(self, batch: Array, beside: bool = False) -> Outputs:
         """Outputs for (N, ...) inputs, any N: shorter batches are padded where the model's batch size is fixed.
 
-        beside: others of `lanes` run meanwhile, so that it takes one core; else all.
+        beside: others of `lanes` run meanwhile, so that it takes one core; else all that the model may use.
         """
         ...
 
